@@ -1,0 +1,61 @@
+# Prerequisites: Go, a C++17 compiler, Python 3 with pip (only to fetch libtorch). x86-64 Linux.
+#
+#   make run     build, then serve on 127.0.0.1:8080 with the builtin base
+#   make test    every test
+#   make help    the other targets
+
+SHELL := /bin/bash
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/valence
+LIBTORCH := $(or $(VALENCE_LIBTORCH),$(CACHE)/libtorch-2.11.0)
+GLUE := $(CACHE)/glue-1
+SETUP := runtime/torch/setup
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+export CGO_ENABLED := 1
+export CPLUS_INCLUDE_PATH := $(LIBTORCH)/torch/include:$(LIBTORCH)/torch/include/torch/csrc/api/include
+export CGO_CFLAGS := -O2 -w
+export CGO_CXXFLAGS := -O2 -w -include $(GLUE)/compat.h
+export CGO_LDFLAGS := -Wl,--as-needed -L$(GLUE) -L$(LIBTORCH)/torch/lib -L$(LIBTORCH)/nvidia/cu13/lib -Wl,-rpath,$(LIBTORCH)/torch/lib -Wl,-rpath,$(LIBTORCH)/nvidia/cu13/lib -Wl,--allow-shlib-undefined
+
+.PHONY: help build run test lint bench fixtures env clean libtorch cuda prerequisites
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+prerequisites:
+	@for c in go:'Go 1.26 or newer (https://go.dev/dl)' g++:'a C++17 compiler (g++)' python3:'Python 3 with pip'; do \
+	  command -v $${c%%:*} >/dev/null || { echo "missing: $${c#*:}" >&2; exit 1; }; done
+	@[ -e $(LIBTORCH)/torch/lib/libtorch_cpu.so ] || python3 -m pip --version >/dev/null 2>&1 || { echo "missing: pip for python3 (Debian: python3-pip)" >&2; exit 1; }
+
+libtorch: prerequisites ## fetch libtorch into the user's cache, once
+	@[ -n "$(VALENCE_LIBTORCH)" ] || [ -e $(LIBTORCH)/cpu.ok ] || python3 $(SETUP)/libtorch.py $(LIBTORCH)
+	@$(SETUP)/glue.sh $(GLUE)
+
+cuda: prerequisites ## fetch the CUDA libraries that --device cuda loads, once
+	python3 $(SETUP)/libtorch.py --cuda $(LIBTORCH)
+
+build: libtorch ## bin/valence
+	@[ -e bin/valence ] || echo "building; the first build compiles gotch's C++ binding, about 5 minutes"
+	go build -o bin/valence ./cmd/valence
+
+run: build ## serve on 127.0.0.1:8080 with the builtin base; ARGS="--listen :9000" adds flags
+	exec bin/valence serve $(ARGS)
+
+test: libtorch ## every test
+	go vet ./...
+	go test ./...
+
+lint: libtorch ## golangci-lint, with the import rules
+	go run $(GOLANGCI) run ./...
+
+fixtures: ## make the reference fixtures again with transformers and PEFT (needs Python 3.11)
+	$(SETUP)/../../mt5/testdata/make.sh
+
+bench: build ## time one row and a batch on the builtin base
+	go test -run '^$$' -bench . -benchmem ./runtime/...
+
+env: ## exports for editors and shells: eval "$(make env)"
+	@for v in CGO_ENABLED CPLUS_INCLUDE_PATH CGO_CFLAGS CGO_CXXFLAGS CGO_LDFLAGS; do printf "export %s='%s'\n" "$$v" "$${!v}"; done
+
+clean: ## remove what was built here (the cache stays: $(CACHE))
+	rm -rf bin

@@ -1,0 +1,82 @@
+#include "native.h"
+
+#include <dlfcn.h>
+#include <torch/torch.h>
+#include <torch/version.h>
+
+// Defined by gotch's torch_api.h; strings in it are malloc'ed.
+extern thread_local char *torch_last_err;
+
+namespace {
+
+template <class F>
+auto guarded(F f, decltype(f()) failed) -> decltype(f()) {
+  try {
+    return f();
+  } catch (const std::exception &e) {
+    free(torch_last_err);
+    torch_last_err = strdup(e.what());
+    return failed;
+  }
+}
+
+at::Tensor &ref(vl_tensor t) { return *static_cast<at::Tensor *>(t); }
+
+}  // namespace
+
+extern "C" {
+
+void vl_set_threads(int n) { at::set_num_threads(n); }
+int vl_threads(void) { return at::get_num_threads(); }
+void vl_seed(uint64_t seed) { torch::manual_seed(seed); }
+void vl_grad_mode(int enabled) { at::GradMode::set_enabled(enabled != 0); }
+const char *vl_version(void) { return TORCH_VERSION; }
+
+const char *vl_load_cuda(void) {
+  return dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) ? nullptr : dlerror();
+}
+
+int vl_cuda_count(void) {
+  return guarded([] { return static_cast<int>(torch::cuda::device_count()); }, -1);
+}
+
+vl_tensor vl_upload(const void *data, size_t size, const int64_t *shape, int dims, int kind, int to, int device) {
+  return guarded(
+      [&]() -> vl_tensor {
+        auto from = at::ScalarType(kind);
+        at::IntArrayRef sizes(shape, dims);
+        TORCH_CHECK(c10::multiply_integers(sizes) * c10::elementSize(from) == size, "upload: data of ", size,
+                    " bytes for shape ", sizes);
+        auto there = at::TensorOptions(at::ScalarType(to)).device(device < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, device));
+        auto blob = at::from_blob(const_cast<void *>(data), sizes, at::TensorOptions(from));
+        return new at::Tensor(blob.to(there, /*non_blocking=*/false, /*copy=*/true));
+      },
+      nullptr);
+}
+
+vl_tensor vl_rms_norm(vl_tensor x, vl_tensor w, double eps) {
+  return guarded(
+      [&]() -> vl_tensor {
+        const at::Tensor &in = ref(x), &weight = ref(w);
+        auto wide = in.to(at::kFloat);
+        auto scaled = wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + eps);
+        return new at::Tensor(scaled.to(weight.scalar_type()) * weight);
+      },
+      nullptr);
+}
+
+vl_tensor vl_gelu_tanh(vl_tensor x) {
+  return guarded([&]() -> vl_tensor { return new at::Tensor(at::gelu(ref(x), "tanh")); }, nullptr);
+}
+
+vl_tensor vl_attention(vl_tensor q, vl_tensor k, vl_tensor v, vl_tensor bias) {
+  return guarded(
+      [&]() -> vl_tensor {
+        auto mask = bias ? std::make_optional(ref(bias)) : std::nullopt;
+        return new at::Tensor(at::scaled_dot_product_attention(ref(q), ref(k), ref(v), mask, /*dropout_p=*/0.0,
+                                                               /*is_causal=*/false, /*scale=*/1.0));
+      },
+      nullptr);
+}
+
+}  // extern "C"

@@ -1,0 +1,37 @@
+// What gotch does not bind, or binds badly. Each function that can fail leaves its error where gotch's own functions do
+// (get_and_reset_last_err, kept for each thread) and returns NULL or -1.
+#ifndef VALENCE_TORCH_NATIVE_H
+#define VALENCE_TORCH_NATIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef void *vl_tensor;  // at::Tensor*, as gotch's handles are
+
+void vl_set_threads(int n);
+int vl_threads(void);
+void vl_seed(uint64_t seed);
+void vl_grad_mode(int enabled);
+const char *vl_version(void);
+
+// vl_load_cuda loads the CUDA half of libtorch. It returns NULL, or dlerror's text, which lives until the next call.
+const char *vl_load_cuda(void);
+int vl_cuda_count(void);  // devices; 0 when none can be used
+
+// vl_upload copies size bytes at data, of the given kind and shape, into a new tensor of kind to on device (-1: CPU).
+vl_tensor vl_upload(const void *data, size_t size, const int64_t *shape, int dims, int kind, int to, int device);
+// vl_rms_norm is x / sqrt(mean(x^2) + eps) * w over the last dimension, the mean taken in float32.
+vl_tensor vl_rms_norm(vl_tensor x, vl_tensor w, double eps);
+// vl_gelu_tanh is the tanh approximation of GELU. (gotch's binding leaks the name of the approximation at each call.)
+vl_tensor vl_gelu_tanh(vl_tensor x);
+// vl_attention is softmax(q k^T + bias) v, unscaled; bias may be NULL. (gotch's binding cannot say "no bias".)
+vl_tensor vl_attention(vl_tensor q, vl_tensor k, vl_tensor v, vl_tensor bias);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
