@@ -1,0 +1,96 @@
+package safetensors
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/bits"
+)
+
+// Tensor is one tensor of a file.
+type Tensor struct {
+	Name  string
+	DType DType
+	Shape []int64 // empty for a scalar
+	Data  []byte  // little-endian, row-major; may start at any address, aligned or not
+}
+
+// byteLen is how many bytes a tensor of this type and shape fills. It errs where
+// a dimension is negative or a product overflows.
+func byteLen(d DType, shape []int64) (int64, error) {
+	n := uint64(d.Size())
+	for _, dim := range shape {
+		hi, lo := bits.Mul64(n, uint64(dim))
+		if dim < 0 || hi != 0 || lo > math.MaxInt64 {
+			return 0, fmt.Errorf("shape %v of %s has a negative dimension or overflows", shape, d)
+		}
+		n = lo
+	}
+	return int64(n), nil
+}
+
+// check tells whether the fields of a tensor agree with each other.
+func (t Tensor) check() error {
+	if t.DType.Size() == 0 {
+		return fmt.Errorf("dtype %q is not supported", t.DType)
+	}
+	want, err := byteLen(t.DType, t.Shape)
+	if err != nil {
+		return err
+	}
+	if int64(len(t.Data)) != want {
+		return fmt.Errorf("shape %v of %s needs %d bytes, not %d", t.Shape, t.DType, want, len(t.Data))
+	}
+	return nil
+}
+
+// Float32s converts the elements of an F64, F32, F16 or BF16 tensor to float32,
+// in a new slice. F64 is rounded to the nearest; every other value is exact. Other
+// element types give an error that wraps ErrFormat.
+func (t Tensor) Float32s() ([]float32, error) {
+	if err := t.check(); err != nil {
+		return nil, fmt.Errorf("%w: tensor %q: %w", ErrFormat, t.Name, err)
+	}
+	decode, ok := decoder(t.DType)
+	if !ok {
+		return nil, fmt.Errorf("%w: tensor %q holds %s, which are not floats that can be converted (F64, F32, F16, BF16)", ErrFormat, t.Name, t.DType)
+	}
+	size := t.DType.Size()
+	out := make([]float32, len(t.Data)/size)
+	for i := range out {
+		out[i] = decode(t.Data[i*size:])
+	}
+	return out, nil
+}
+
+// decoder gives the function that reads one element at the start of a slice.
+func decoder(d DType) (func([]byte) float32, bool) {
+	le := binary.LittleEndian
+	switch d {
+	case F64:
+		return func(b []byte) float32 { return float32(math.Float64frombits(le.Uint64(b))) }, true
+	case F32:
+		return func(b []byte) float32 { return math.Float32frombits(le.Uint32(b)) }, true
+	case BF16:
+		return func(b []byte) float32 { return math.Float32frombits(uint32(le.Uint16(b)) << 16) }, true
+	case F16:
+		return func(b []byte) float32 { return fromHalf(le.Uint16(b)) }, true
+	}
+	return nil, false
+}
+
+// fromHalf widens an IEEE 754 binary16: 1 sign bit, 5 bits of exponent with bias
+// 15, 10 bits of fraction. float32 has 8 bits with bias 127 and 23 of fraction.
+func fromHalf(h uint16) float32 {
+	sign := uint32(h>>15) << 31
+	exponent := uint32(h>>10) & 0x1f
+	fraction := uint32(h & 0x3ff)
+	switch exponent {
+	case 0: // zero or subnormal: fraction * 2^-24
+		return math.Float32frombits(sign | math.Float32bits(float32(fraction)*0x1p-24))
+	case 0x1f: // infinity or NaN
+		return math.Float32frombits(sign | 0xff<<23 | fraction<<13)
+	default:
+		return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
+	}
+}
