@@ -1,0 +1,132 @@
+package mt5
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"valence/runtime/mt5/spec"
+	"valence/runtime/safetensors"
+	"valence/runtime/torch"
+)
+
+// loader copies weights to the device and keeps the first error.
+type loader struct {
+	ctx      context.Context
+	m        *Model
+	weights  Weights
+	progress func(done, total int64)
+	total    int64 // bytes on the device when all is loaded
+	linears  int   // projections seen so far: their number is their place in spec.Config.Linears
+	err      error
+}
+
+func (l *loader) load(o Options) error {
+	m, c := l.m, l.m.config
+	vocab := []int64{int64(c.VocabSize), int64(c.DModel)}
+	m.shared = l.tensor("shared.weight", vocab...)
+	m.head = m.shared
+	if c.TiedHead {
+		m.headScale = m.owned.Full(1/math.Sqrt(float64(c.DModel)), m.dtype, 1)
+	} else {
+		m.head = l.tensor("lm_head.weight", vocab...)
+	}
+	m.encoder = l.stack("encoder", c.EncoderLayers, false)
+	m.decoder = l.stack("decoder", c.DecoderLayers, true)
+	if l.err != nil {
+		return l.err
+	}
+	table, err := newTable(m.owned, c, o.TableBytes)
+	m.table = table
+	return err
+}
+
+func (l *loader) stack(name string, layers int, decoder bool) stack {
+	c := l.m.config
+	st := stack{blocks: make([]block, layers)}
+	weights := l.tensor(name+".block.0.layer.0.SelfAttention.relative_attention_bias.weight", int64(c.Buckets), int64(c.Heads))
+	st.bias = positionBias{config: c, causal: decoder, weights: weights, owned: l.m.owned, dtype: l.m.dtype}
+	for i := range st.blocks {
+		st.blocks[i] = l.block(fmt.Sprintf("%s.block.%d.layer", name, i), decoder)
+	}
+	st.finalNorm = l.norm(name + ".final_layer_norm")
+	return st
+}
+
+func (l *loader) block(path string, decoder bool) (b block) {
+	b.selfNorm = l.norm(path + ".0.layer_norm")
+	b.self = l.attention(path + ".0.SelfAttention")
+	ff := path + ".1"
+	if decoder {
+		b.crossNorm = l.norm(path + ".1.layer_norm")
+		b.cross = l.attention(path + ".1.EncDecAttention")
+		ff = path + ".2"
+	}
+	b.ffNorm = l.norm(ff + ".layer_norm")
+	b.ff = l.feedForward(ff + ".DenseReluDense")
+	return b
+}
+
+func (l *loader) attention(path string) attention {
+	d, inner := l.m.config.DModel, l.m.config.DInner()
+	return attention{
+		q: l.linear(path+".q", d, inner), k: l.linear(path+".k", d, inner),
+		v: l.linear(path+".v", d, inner), o: l.linear(path+".o", inner, d),
+	}
+}
+
+func (l *loader) feedForward(path string) (ff feedForward) {
+	d, inner := l.m.config.DModel, l.m.config.DFF
+	if l.m.config.Gated {
+		ff.wi0 = l.linear(path+".wi_0", d, inner)
+		ff.wi1 = l.linear(path+".wi_1", d, inner)
+	} else {
+		ff.wi0 = l.linear(path+".wi", d, inner)
+	}
+	ff.wo = l.linear(path+".wo", inner, d)
+	return ff
+}
+
+func (l *loader) linear(module string, in, out int) linear {
+	id := l.linears
+	l.linears++
+	return linear{l.tensor(module+".weight", int64(out), int64(in)), id}
+}
+
+func (l *loader) norm(module string) torch.Tensor {
+	return l.tensor(module+".weight", int64(l.m.config.DModel))
+}
+
+// fileTypes are the element types that weights may have in a file.
+var fileTypes = map[safetensors.DType]torch.DType{
+	safetensors.F16: torch.Float16, safetensors.BF16: torch.BFloat16,
+	safetensors.F32: torch.Float32, safetensors.F64: torch.Float64,
+}
+
+func (l *loader) tensor(name string, shape ...int64) torch.Tensor {
+	if l.err == nil {
+		l.err = context.Cause(l.ctx)
+	}
+	if l.err != nil {
+		return torch.Tensor{}
+	}
+	w, err := l.weights.Weight(spec.Weight{Name: name, Shape: shape})
+	if err != nil {
+		l.err = err
+		return torch.Tensor{}
+	}
+	from, ok := fileTypes[w.DType]
+	if !ok {
+		l.err = fmt.Errorf("%s: elements of type %s cannot be weights", name, w.DType)
+		return torch.Tensor{}
+	}
+	t := l.m.owned.Upload(w.Data, w.Shape, from, l.m.dtype)
+	if err := l.m.owned.Err(); err != nil {
+		l.err = fmt.Errorf("%s: %w", name, err)
+	}
+	l.m.bytes += int64(len(w.Data) / from.Size() * l.m.dtype.Size())
+	if l.progress != nil {
+		l.progress(l.m.bytes, l.total)
+	}
+	return t
+}

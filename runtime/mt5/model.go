@@ -1,0 +1,120 @@
+package mt5
+
+import (
+	"context"
+	"fmt"
+
+	"valence/runtime/mt5/spec"
+	"valence/runtime/safetensors"
+	"valence/runtime/torch"
+)
+
+// Weights gives a checkpoint's tensors, their shape checked.
+type Weights interface {
+	Weight(w spec.Weight) (safetensors.Tensor, error)
+}
+
+// Options configures a Model.
+type Options struct {
+	// DType is the type of weights and activations: torch.Float32 or
+	// torch.BFloat16. Activations of this family overflow float16.
+	DType torch.DType
+	// TableBytes bounds the device memory for adapters, unless one batch alone
+	// needs more. 0 means DefaultTableBytes.
+	TableBytes int64
+	// Progress, if any, is told the bytes loaded so far and in all.
+	Progress func(done, total int64)
+}
+
+// DefaultTableBytes keeps about 220 adapters of mt0-large on the device.
+const DefaultTableBytes = 256 << 20
+
+// Model is a frozen base on a device and the table of the adapters that rows use.
+// Its methods may be called from any goroutine: the work happens on the thread.
+type Model struct {
+	config *spec.Config
+	thread *torch.Thread
+	dtype  torch.DType
+
+	owned     *torch.Scope // every tensor below, and the table's
+	shared    torch.Tensor // [vocab, D]
+	head      torch.Tensor // [vocab, D]; shared itself when tied
+	headScale torch.Tensor // [1], when tied
+	encoder   stack
+	decoder   stack
+	table     *table
+	bytes     int64
+}
+
+// linear is one projection and its number in spec.Config.Linears.
+type linear struct {
+	w  torch.Tensor // [out, in]
+	id int
+}
+
+type attention struct{ q, k, v, o linear }
+
+// feedForward is gated (wi0, wi1, wo) or plain (wi0, wo).
+type feedForward struct{ wi0, wi1, wo linear }
+
+type block struct {
+	selfNorm, crossNorm, ffNorm torch.Tensor // [D]
+	self, cross                 attention
+	ff                          feedForward
+}
+
+type stack struct {
+	blocks    []block
+	finalNorm torch.Tensor // [D]
+	bias      positionBias
+}
+
+// Load copies the weights to the thread's device. Errors name the tensor.
+func Load(ctx context.Context, thread *torch.Thread, config *spec.Config, weights Weights, o Options) (*Model, error) {
+	if o.DType != torch.Float32 && o.DType != torch.BFloat16 {
+		return nil, fmt.Errorf("mt5: dtype %v is not supported: float32 or bfloat16", o.DType)
+	}
+	if o.TableBytes == 0 {
+		o.TableBytes = DefaultTableBytes
+	}
+	m := &Model{config: config, thread: thread, dtype: o.DType}
+	err := thread.Do(ctx, torch.Serving, func(s *torch.Scope) error {
+		m.owned = s.NewScope()
+		l := &loader{ctx: ctx, m: m, weights: weights, progress: o.Progress, total: config.Parameters() * int64(o.DType.Size())}
+		err := l.load(o)
+		if err != nil {
+			m.owned.Free()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mt5: load: %w", err)
+	}
+	return m, nil
+}
+
+// Config is the model's architecture.
+func (m *Model) Config() *spec.Config { return m.config }
+
+// DType is the type of weights and activations.
+func (m *Model) DType() torch.DType { return m.dtype }
+
+// Bytes is the device memory of the weights.
+func (m *Model) Bytes() int64 { return m.bytes }
+
+// Close frees everything on the device.
+func (m *Model) Close(ctx context.Context) error {
+	return m.thread.Do(ctx, torch.Serving, func(*torch.Scope) error {
+		m.table.owned.Free()
+		m.owned.Free()
+		return nil
+	})
+}
+
+// Drop forgets an adapter's copy on the device, if there is one.
+func (m *Model) Drop(ctx context.Context, v *spec.Vectors) error {
+	return m.thread.Do(ctx, torch.Serving, func(*torch.Scope) error {
+		m.table.drop(v)
+		return nil
+	})
+}

@@ -1,0 +1,230 @@
+package mt5
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"valence/runtime/mt5/spec"
+	"valence/runtime/torch"
+)
+
+// table holds the adapters that rows use now, stacked on the device: one slot a
+// row of it, slot 0 all ones, which is the base. It is a cache: whatever is missing
+// is copied from the host again. It is used on the thread only.
+type table struct {
+	owned    *torch.Scope
+	linears  []spec.Linear
+	maxBytes int64
+
+	columns []column
+	first   map[spec.Site]int // first column of each site
+	width   int               // columns in all
+	slots   int               // height, slot 0 included
+	data    torch.Tensor      // [slots, width] float32
+	used    *simplelru.LRU[*spec.Vectors, int]
+	free    []int
+}
+
+// column is a site's place in the table.
+type column struct {
+	at, size int64
+	linear   int // number of the projection in spec.Config.Linears
+	input    bool
+}
+
+// firstSlots is the height of a new table.
+const firstSlots = 16
+
+func newTable(s *torch.Scope, config *spec.Config, maxBytes int64) (*table, error) {
+	t := &table{owned: s.NewScope(), linears: config.Linears(), maxBytes: maxBytes, first: map[spec.Site]int{}}
+	if _, err := t.widen(config.DefaultSites()); err != nil {
+		return nil, err
+	}
+	return t, t.reset(firstSlots)
+}
+
+// widen gives columns to sites that have none and tells whether there were any.
+func (t *table) widen(sites []spec.Site) (bool, error) {
+	before := t.width
+	for _, site := range sites {
+		if _, ok := t.first[site]; ok {
+			continue
+		}
+		id, err := t.find(site)
+		if err != nil {
+			return false, err
+		}
+		t.first[site] = t.width
+		t.columns = append(t.columns, column{int64(t.width), int64(site.Size), id, site.Input})
+		t.width += site.Size
+	}
+	return t.width != before, nil
+}
+
+// find gives the number of the projection that a site acts on.
+func (t *table) find(site spec.Site) (int, error) {
+	for id, l := range t.linears {
+		if l.Module != site.Module {
+			continue
+		}
+		size := l.Out
+		if site.Input {
+			size = l.In
+		}
+		if size != site.Size {
+			return 0, fmt.Errorf("mt5: adapter: %s has %d elements, this base needs %d", site.Key(), site.Size, size)
+		}
+		return id, nil
+	}
+	return 0, fmt.Errorf("mt5: adapter: this base has no module %q", site.Module)
+}
+
+// place puts the adapters of a batch into slots and gives the slot of each row.
+func (t *table) place(s *torch.Scope, adapters []*spec.Vectors) ([]int64, error) {
+	if err := t.fit(adapters); err != nil {
+		return nil, err
+	}
+	for _, v := range adapters { // touched first, so that none of them gives way to another
+		t.used.Get(v)
+	}
+	slots := make([]int64, len(adapters))
+	for i, v := range adapters {
+		if v == nil {
+			continue
+		}
+		slot, ok := t.used.Get(v)
+		if !ok {
+			slot = t.take()
+			t.write(s, slot, v)
+			if err := s.Err(); err != nil {
+				t.free = append(t.free, slot)
+				return nil, fmt.Errorf("mt5: adapter: %w", err)
+			}
+			t.used.Add(v, slot)
+		}
+		slots[i] = int64(slot)
+	}
+	return slots, nil
+}
+
+// fit makes the table wide enough for the sites of the adapters and high enough to
+// hold all of them at once; higher still while that stays within maxBytes.
+func (t *table) fit(adapters []*spec.Vectors) error {
+	wider := false
+	distinct := map[*spec.Vectors]bool{}
+	missing := 0
+	for _, v := range adapters {
+		if v == nil || distinct[v] {
+			continue
+		}
+		distinct[v] = true
+		if t.used.Contains(v) {
+			continue
+		}
+		missing++
+		w, err := t.widen(v.Sites)
+		if err != nil {
+			return err
+		}
+		wider = wider || w
+	}
+	slots := t.slots
+	for slots <= len(distinct) || slots <= t.used.Len()+missing && t.bytes(2*slots) <= t.maxBytes {
+		slots *= 2
+	}
+	if wider || slots != t.slots {
+		return t.reset(slots)
+	}
+	return nil
+}
+
+func (t *table) bytes(slots int) int64 { return int64(slots) * int64(t.width) * 4 }
+
+// reset makes an empty table of the given height. What was in it comes back from
+// the host when rows ask for it.
+func (t *table) reset(slots int) error {
+	t.owned.Free()
+	data := t.owned.Full(1, torch.Float32, int64(slots), int64(t.width))
+	if err := t.owned.Err(); err != nil {
+		return fmt.Errorf("mt5: device table of %d adapters, %d bytes: %w", slots, t.bytes(slots), err)
+	}
+	used, err := simplelru.NewLRU[*spec.Vectors, int](slots-1, nil)
+	if err != nil {
+		return err
+	}
+	t.data, t.slots, t.used, t.free = data, slots, used, t.free[:0]
+	for i := slots - 1; i > 0; i-- {
+		t.free = append(t.free, i)
+	}
+	return nil
+}
+
+// take gives a free slot, or that of the adapter unused for longest.
+func (t *table) take() int {
+	if n := len(t.free); n > 0 {
+		slot := t.free[n-1]
+		t.free = t.free[:n-1]
+		return slot
+	}
+	_, slot, _ := t.used.RemoveOldest()
+	return slot
+}
+
+func (t *table) write(s *torch.Scope, slot int, v *spec.Vectors) {
+	row := make([]float32, t.width)
+	for i := range row {
+		row[i] = 1
+	}
+	at := 0
+	for _, site := range v.Sites {
+		copy(row[t.first[site]:], v.Data[at:at+site.Size])
+		at += site.Size
+	}
+	s.Copy(s.Narrow(t.data, 0, int64(slot), 1), s.Float32s(row, 1, int64(t.width)))
+}
+
+func (t *table) drop(v *spec.Vectors) {
+	if slot, ok := t.used.Peek(v); ok {
+		t.used.Remove(v)
+		t.free = append(t.free, slot)
+	}
+}
+
+// scales are the IA3 vectors of a batch's rows, by the number of the projection:
+// each [rows, 1, size], or [1, 1, size] when all rows share one adapter. A zero
+// Tensor means that no row has a vector there; nil slices, that all rows are the
+// base's.
+type scales struct {
+	in, out []torch.Tensor
+}
+
+// gather reads the slots of a batch's rows, once for the whole pass.
+func (t *table) gather(s *torch.Scope, slots []int64, dtype torch.DType) scales {
+	same := true
+	for _, slot := range slots {
+		same = same && slot == slots[0]
+	}
+	switch {
+	case same && slots[0] == 0:
+		return scales{}
+	case same:
+		return t.split(s, s.To(s.Narrow(t.data, 0, slots[0], 1), dtype))
+	}
+	return t.split(s, s.To(s.IndexSelect(t.data, 0, s.Int64s(slots, int64(len(slots)))), dtype))
+}
+
+// split cuts gathered rows [n, width] into the vectors of each site.
+func (t *table) split(s *torch.Scope, rows torch.Tensor) scales {
+	rows = s.Unsqueeze(rows, 1)
+	sc := scales{in: make([]torch.Tensor, len(t.linears)), out: make([]torch.Tensor, len(t.linears))}
+	for _, c := range t.columns {
+		v := s.Narrow(rows, 2, c.at, c.size)
+		if c.input {
+			sc.in[c.linear] = v
+		} else {
+			sc.out[c.linear] = v
+		}
+	}
+	return sc
+}
