@@ -55,6 +55,16 @@ type fixture struct {
 	tensors  *safetensors.File
 }
 
+func open(t *testing.T, variant string) *checkpoint.Checkpoint {
+	t.Helper()
+	base, err := checkpoint.Open(filepath.Join("testdata", variant))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { base.Close() })
+	return base
+}
+
 func load(t *testing.T, variant string) *fixture {
 	t.Helper()
 	dir := filepath.Join("testdata", variant)
@@ -66,11 +76,7 @@ func load(t *testing.T, variant string) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base, err := checkpoint.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { base.Close() })
+	base := open(t, variant)
 	if f.tensors, err = safetensors.Open(filepath.Join(dir, "reference.safetensors")); err != nil {
 		t.Fatal(err)
 	}

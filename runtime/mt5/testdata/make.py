@@ -123,9 +123,11 @@ def write_json(path, value):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("variants", nargs="*", choices=[[], *(v.name for v in VARIANTS)], metavar="VARIANT")
+    p.add_argument("variants", nargs="*", metavar="VARIANT", help="all unless named")
     p.add_argument("--out", type=Path, default=Path(__file__).parent)
     a = p.parse_args()
+    if unknown := set(a.variants) - {v.name for v in VARIANTS}:
+        p.error(f"unknown variants: {', '.join(sorted(unknown))}")
     torch.set_num_threads(1)
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -22,16 +22,16 @@ HEADS = {"mt5": dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False),
          "t5": dict(feed_forward_proj="relu", tie_word_embeddings=True)}
 
 
-def scale(name, shape, tied):
+def scale(name, shape, config):
     """The standard deviation of a weight: logits get one of about 2, attention scores one of about 2."""
     if name == "shared.weight":
-        return 2 / math.sqrt(shape[1]) if tied else 1.0
+        return 2 / math.sqrt(shape[1]) if config.tie_word_embeddings else 1.0
     if name == "lm_head.weight":
         return 2 / math.sqrt(shape[1])
     if "relative_attention_bias" in name:
         return 1.0
     if name.endswith("Attention.q.weight"):     # scores sum d_kv products
-        return 2 / math.sqrt(shape[1] * 64)
+        return 2 / math.sqrt(shape[1] * config.d_kv)
     return 1 / math.sqrt(shape[1])
 
 
@@ -51,7 +51,7 @@ def write_base(out, kind, size, dtype, seed):
             if config.tie_word_embeddings and name == "decoder.final_layer_norm.weight":
                 w.mul_(math.sqrt(config.d_model))       # undoes the scaling before a tied head
         else:
-            w.normal_(0, scale(name, w.shape, config.tie_word_embeddings), generator=rng)
+            w.normal_(0, scale(name, w.shape, config), generator=rng)
     model.save_pretrained(out)
     print(f"{sum(w.numel() for w in model.parameters()):,} parameters")
     return model
