@@ -1,0 +1,72 @@
+// Package adapters knows the adapters that a server can answer with: their ids,
+// their sidecars, and which version an id stands for now.
+package adapters
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"valence/runtime/engine"
+)
+
+// ErrCanary is wrapped when an adapter no longer gives its recorded scores.
+var ErrCanary = errors.New("adapters: canary")
+
+// CanaryTolerance is how far a canary's probability may lie from the recorded
+// one. It leaves room for reduced precision and for the rounding of the record,
+// and none for wrong vectors, labels or tokens.
+const CanaryTolerance = 5e-3
+
+// Entry is one version of an adapter, ready to answer. It is immutable.
+type Entry struct {
+	ID         string
+	Version    string // "v1", "v2", ...; "" for the base
+	Digest     string // "sha256:..." of the tensors and labels
+	Sidecar    Sidecar
+	Task       *engine.Task
+	Sites      int // IA3 vectors
+	Parameters int // their elements
+}
+
+// Predictor answers rows. It is met by *engine.Engine.
+type Predictor interface {
+	Predict(ctx context.Context, reqs []engine.Request) ([]engine.Outcome, error)
+}
+
+// CheckCanaries asks for the sidecar's canary rows and compares. It returns nil
+// for an entry without canaries. An error that wraps ErrCanary names the row: the
+// entry must not be served.
+func (e *Entry) CheckCanaries(ctx context.Context, p Predictor) error {
+	if len(e.Sidecar.Canary) == 0 {
+		return nil
+	}
+	reqs := make([]engine.Request, len(e.Sidecar.Canary))
+	for i, c := range e.Sidecar.Canary {
+		reqs[i] = engine.Request{Text: c.Text, Task: e.Task, Truncate: true}
+	}
+	outcomes, err := p.Predict(ctx, reqs)
+	if err != nil {
+		return fmt.Errorf("adapters: canaries of %s: %w", e.ID, err)
+	}
+	for i, c := range e.Sidecar.Canary {
+		if err := c.compare(outcomes[i]); err != nil {
+			return fmt.Errorf("%w: %s: row %d (%q): %w", ErrCanary, e.ID, i, clip(c.Text), err)
+		}
+	}
+	return nil
+}
+
+func (c Canary) compare(o engine.Outcome) error {
+	if o.Err != nil {
+		return o.Err
+	}
+	for i, label := range o.Labels {
+		got, want := math.Exp(o.LogProbs[i]), c.Scores[label]
+		if !(math.Abs(got-want) <= CanaryTolerance) {
+			return fmt.Errorf("label %q has probability %.6f; %.6f is recorded", label, got, want)
+		}
+	}
+	return nil
+}
