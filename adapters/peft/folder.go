@@ -1,0 +1,115 @@
+package peft
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"valence/runtime/mt5/spec"
+)
+
+// The files of a folder. The sidecar may be absent.
+const (
+	configFile  = "adapter_config.json"
+	weightsFile = "adapter_model.safetensors"
+	pickleFile  = "adapter_model.bin"
+	sidecarFile = "valence.json"
+)
+
+// Bounds of the files in bytes. The weights' is several times what vectors for every
+// projection of the largest mT5 need in float32.
+const (
+	maxConfig  = 1 << 20
+	maxWeights = 64 << 20
+	maxSidecar = 1 << 20
+)
+
+// Folder is an adapter as a folder holds it.
+type Folder struct {
+	Config  Config
+	Vectors *spec.Vectors
+	Sidecar []byte // valence.json, or nil where there is none; of its fields only labels are looked at here
+	Digest  string // what function Digest says of Vectors and Sidecar
+}
+
+// ReadDir reads the adapter in a folder on disk. Symbolic links are followed within
+// the folder only: one that leads out of it is an error. For a cache that links into
+// a folder beside it, give Read a sub-folder of the common root's FS instead.
+func ReadDir(path string, model *spec.Config) (*Folder, error) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAdapter, err)
+	}
+	defer root.Close()
+	folder, err := Read(root.FS(), model)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return folder, nil
+}
+
+// Read reads the adapter at the root of fsys, for the given model. It checks that
+// every vector that the configuration asks for is there with its shape and finite
+// values, and nothing else is. Errors wrap ErrAdapter and name the file, and the
+// field or tensor.
+func Read(fsys fs.FS, model *spec.Config) (*Folder, error) {
+	data, err := readFile(fsys, configFile, maxConfig)
+	if err != nil {
+		return nil, err
+	}
+	config, err := ParseConfig(data)
+	if err != nil {
+		return nil, err
+	}
+	sites, err := config.Sites(model)
+	if err != nil {
+		return nil, err
+	}
+	vectors, err := readVectors(fsys, sites)
+	if err != nil {
+		return nil, err
+	}
+	sidecar, err := readFile(fsys, sidecarFile, maxSidecar)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	digest, err := Digest(vectors, sidecar)
+	if err != nil {
+		return nil, err
+	}
+	return &Folder{*config, vectors, sidecar, digest}, nil
+}
+
+// readFile reads a regular file of at most limit bytes.
+func readFile(fsys fs.FS, name string, limit int64) ([]byte, error) {
+	data, err := readRegular(fsys, name, limit)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrAdapter, name, err)
+	}
+	return data, nil
+}
+
+func readRegular(fsys fs.FS, name string, limit int64) ([]byte, error) {
+	info, err := fs.Stat(fsys, name) // before opening, which can block on a pipe
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("it is larger than the limit of %d bytes", limit)
+	}
+	return data, nil
+}
