@@ -43,8 +43,7 @@ def download(requirement, folder):
     os.makedirs(folder)
     subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--implementation", "cp",
                     "--python-version", "3.11", "--abi", "cp311", "--abi", "none",
-                    *[x for p in ("manylinux_2_28", "manylinux_2_27", "manylinux_2_25", "manylinux_2_24", "manylinux_2_17", "manylinux2014")
-                      for x in ("--platform", p + "_x86_64")],
+                    *[f"--platform=manylinux_2_{minor}_x86_64" for minor in range(28, 16, -1)], "--platform=manylinux2014_x86_64",
                     "--dest", folder, requirement], check=True)
     wheel, = os.listdir(folder)
     return os.path.join(folder, wheel)

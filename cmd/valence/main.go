@@ -1,0 +1,16 @@
+// Command valence tells the sentiment of texts with one frozen mT5-family base and
+// IA3 adapters. See valence --help.
+package main
+
+import (
+	"context"
+	"os"
+)
+
+func main() {
+	std := standardStreams()
+	if err := limitSpinning(); err != nil {
+		os.Exit(fail(std, err))
+	}
+	os.Exit(run(context.Background(), os.Args[1:], std))
+}

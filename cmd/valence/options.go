@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"valence/runtime/torch"
+)
+
+// baseFlags choose the base and how it runs. Every command that loads a model
+// takes them.
+type baseFlags struct {
+	Base      string            `default:"builtin" help:"The base model: builtin, or a folder with config.json, model.safetensors and tokenizer.json." placeholder:"builtin|FOLDER"`
+	Adapter   map[string]string `help:"Serve the PEFT IA3 folder under this id; give the flag once for each adapter." placeholder:"ID=FOLDER" mapsep:"," sep:"none"`
+	Device    string            `default:"auto" help:"Where the model runs: auto (CUDA if it can be had), cpu, cuda or cuda:N."`
+	Dtype     string            `default:"auto" enum:"auto,float32,bfloat16" help:"Type of weights and activations: auto (bfloat16 on CUDA, float32 on the CPU), float32 or bfloat16."`
+	Threads   int               `default:"0" help:"CPU threads of an operator; 0 takes one for each core."`
+	MaxTokens int               `default:"512" help:"Longest row in tokens, template and end marker included."`
+}
+
+// dtype resolves the configured type for a device.
+func (f *baseFlags) dtype(d torch.Device) torch.DType {
+	switch {
+	case f.Dtype == "bfloat16", f.Dtype == "auto" && d.IsCUDA():
+		return torch.BFloat16
+	default:
+		return torch.Float32
+	}
+}
+
+// Validate is called by kong after parsing.
+func (f *baseFlags) Validate() error {
+	if f.Threads < 0 || f.Threads > 1024 {
+		return fmt.Errorf("--threads is %d; allowed are 0 (one for each core) to 1024", f.Threads)
+	}
+	if f.MaxTokens < 8 || f.MaxTokens > 8192 {
+		return fmt.Errorf("--max-tokens is %d; allowed are 8 to 8192", f.MaxTokens)
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.Adapter)) {
+		if f.Adapter[id] == "" {
+			return fmt.Errorf("--adapter %s: no folder is given; write --adapter %s=FOLDER", id, id)
+		}
+	}
+	return nil
+}
+
+// logFlags choose what a long-running command logs.
+type logFlags struct {
+	LogLevel  slog.Level `default:"info" help:"Least level that is logged: debug, info, warn or error."`
+	LogFormat string     `default:"text" enum:"text,json" help:"Format of the log: text or json."`
+}
+
+func (f *logFlags) logger(std streams) *slog.Logger {
+	o := &slog.HandlerOptions{Level: f.LogLevel}
+	if f.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(std.err, o))
+	}
+	return slog.New(slog.NewTextHandler(std.err, o))
+}

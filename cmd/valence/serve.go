@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"valence/handlers"
+	"valence/runtime/engine"
+)
+
+type serveCmd struct {
+	baseFlags
+	logFlags
+	Listen       string        `default:"127.0.0.1:8080" help:"Address to serve on. Port 0 takes a free one, which is logged."`
+	Public       bool          `help:"Allow an address that other machines can reach. There are no keys yet: whoever reaches it may use it."`
+	CORSOrigin   []string      `name:"cors-origin" help:"Web origin whose pages may call the API, such as https://app.example; give the flag once for each." placeholder:"ORIGIN"`
+	MaxBody      int64         `default:"1048576" help:"Largest request body in bytes."`
+	MaxInputs    int           `default:"256" help:"Most texts of one request."`
+	Timeout      time.Duration `default:"60s" help:"Longest time to an answer."`
+	DrainTimeout time.Duration `default:"30s" help:"Longest time to finish running requests after SIGTERM."`
+	DrainDelay   time.Duration `default:"0s" help:"After SIGTERM, how long /readyz fails before the port closes, for load balancers to notice."`
+}
+
+// Validate is called by kong after parsing.
+func (c *serveCmd) Validate() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen %q is not an address; write HOST:PORT, such as 127.0.0.1:8080", c.Listen)
+	}
+	if !c.Public && !loopback(host) {
+		return fmt.Errorf("--listen %s can be reached from other machines, and there are no keys; add --public to allow it", c.Listen)
+	}
+	if c.MaxBody < 1 || c.MaxInputs < 1 || c.Timeout <= 0 || c.DrainTimeout <= 0 || c.DrainDelay < 0 {
+		return errors.New("--max-body, --max-inputs, --timeout and --drain-timeout must be positive")
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// Run serves until ctx ends, then drains.
+func (c *serveCmd) Run(ctx context.Context, std streams) error {
+	log := c.logger(std)
+	listener, err := net.Listen("tcp", c.Listen) // first: a port in use should not cost the loading of a base
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	registry := prometheus.NewRegistry()
+	s, err := c.open(ctx, openOptions{log: log, registry: registry, progress: loadBar(std)})
+	if err != nil {
+		return err
+	}
+	c.logBase(log, s)
+	if err = register(registry, s); err == nil {
+		err = c.serve(ctx, log, listener, registry, s)
+	}
+	// A new context: the old one has ended, that is why we are here.
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.DrainTimeout)
+	defer cancel()
+	err = errors.Join(err, s.Close(closing))
+	log.Info("stopped", "tensor_handles", s.thread.Live())
+	return err
+}
+
+func (c *serveCmd) logBase(log *slog.Logger, s *stack) {
+	if s.whyCPU != nil {
+		log.Info("running on the CPU", "reason", s.whyCPU)
+	}
+	if unused := s.base.Unused(); len(unused) > 0 {
+		log.Warn("the base has tensors that no T5 uses; they are ignored", "tensors", unused)
+	}
+	log.Info("loaded", "base", s.base.Name, "digest", s.base.Digest(), "parameters", s.base.Config.Parameters(),
+		"device", s.thread.Device(), "dtype", s.model.DType(), "threads", s.thread.Threads(),
+		"adapters", len(s.adapters.List()), "seconds", s.loaded.Seconds())
+}
+
+// register adds the metrics of the process and of the device.
+func register(registry *prometheus.Registry, s *stack) error {
+	live := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "valence_torch_live_handles",
+		Help: "Tensor handles that exist now. Flat between requests; growth is a leak.",
+	}, func() float64 { return float64(s.thread.Live()) })
+	for _, c := range []prometheus.Collector{
+		live, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} {
+		if err := registry.Register(c); err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *serveCmd) serve(ctx context.Context, log *slog.Logger, listener net.Listener, registry *prometheus.Registry, s *stack) error {
+	gate := &handlers.Gate{}
+	api, err := handlers.New(handlers.Deps{
+		Engine: s.engine, Adapters: s.adapters, Ready: gate, Registry: registry, Log: log, Origins: c.CORSOrigin,
+		Limits: handlers.Limits{BodyBytes: c.MaxBody, Inputs: c.MaxInputs, Timeout: c.Timeout},
+	})
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler:           api,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       c.Timeout + 10*time.Second,
+		WriteTimeout:      2*c.Timeout + 10*time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	if err := warmUp(ctx, s); err != nil {
+		return errors.Join(err, server.Close())
+	}
+	gate.Open()
+	log.Info("ready", "url", "http://"+listener.Addr().String())
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	return c.drain(log, gate, server)
+}
+
+// drain answers what has begun and refuses what is new.
+func (c *serveCmd) drain(log *slog.Logger, gate *handlers.Gate, server *http.Server) error {
+	log.Info("draining", "timeout", c.DrainTimeout)
+	gate.Drain()
+	time.Sleep(c.DrainDelay)
+	ctx, cancel := context.WithTimeout(context.Background(), c.DrainTimeout)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		return fmt.Errorf("requests were cut off after %v: %w", c.DrainTimeout, errors.Join(err, server.Close()))
+	}
+	return nil
+}
+
+// warmUp runs a short and a long row through everything, and the canaries of each
+// adapter, so that the first request meets no first-time work.
+func warmUp(ctx context.Context, s *stack) error {
+	for _, entry := range s.adapters.List() {
+		if err := entry.CheckCanaries(ctx, s.engine); err != nil {
+			return err
+		}
+	}
+	base, err := s.adapters.Lookup(ctx, "")
+	if err != nil {
+		return err
+	}
+	out, err := s.engine.Predict(ctx, []engine.Request{{Text: "warm up", Task: base.Task, Truncate: true}})
+	if err != nil {
+		return fmt.Errorf("warm-up: %w", err)
+	}
+	return out[0].Err
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"valence/adapters"
+	"valence/adapters/peft"
+	"valence/runtime/builtin"
+	"valence/runtime/engine"
+	"valence/runtime/mt5"
+	"valence/runtime/mt5/checkpoint"
+	"valence/runtime/mt5/spec"
+	"valence/runtime/tokenizer"
+	"valence/runtime/torch"
+)
+
+// stack is a base that answers: everything from the device up to the engine.
+type stack struct {
+	thread   *torch.Thread
+	whyCPU   error // what keeps CUDA away when the device was left to us, or nil
+	base     *checkpoint.Checkpoint
+	model    *mt5.Model
+	engine   *engine.Engine
+	adapters *adapters.Static
+	loaded   time.Duration // time that open took
+}
+
+// openOptions are what commands set beside the flags.
+type openOptions struct {
+	log      *slog.Logger
+	registry prometheus.Registerer // or nil
+	progress func(done, total int64)
+}
+
+// open loads what the flags ask for. Close frees it.
+func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err error) {
+	start := time.Now()
+	s := &stack{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	device, why, err := torch.Resolve(f.Device)
+	if err != nil {
+		return nil, err
+	}
+	s.whyCPU = why
+	if s.base, err = openBase(f.Base); err != nil {
+		return nil, err
+	}
+	tok, err := openTokenizer(s.base)
+	if err != nil {
+		return nil, fmt.Errorf("base %s: %w", s.base.Name, err)
+	}
+	s.thread = torch.Start(torch.Options{Device: device, Threads: f.Threads})
+	s.model, err = mt5.Load(ctx, s.thread, s.base.Config, s.base, mt5.Options{DType: f.dtype(device), Progress: o.progress})
+	if err != nil {
+		return nil, fmt.Errorf("base %s: %w", s.base.Name, err)
+	}
+	// The weights have been copied: the digest is the last that is read of the files.
+	s.base.Digest()
+	if err := s.base.Close(); err != nil {
+		return nil, err
+	}
+	s.engine = engine.New(s.model, tok, engine.Options{MaxTokens: f.MaxTokens, Metrics: engine.NewMetrics(o.registry)}, o.log)
+	if s.adapters, err = f.openAdapters(s); err != nil {
+		return nil, err
+	}
+	s.loaded = time.Since(start)
+	return s, nil
+}
+
+func openBase(name string) (*checkpoint.Checkpoint, error) {
+	if name == "builtin" {
+		return checkpoint.OpenFS(name, builtin.Base())
+	}
+	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("--base %s: there is no such folder; give \"builtin\" or a folder with config.json, model.safetensors and tokenizer.json", name)
+	}
+	return checkpoint.Open(name)
+}
+
+func openTokenizer(base *checkpoint.Checkpoint) (*tokenizer.Tokenizer, error) {
+	if base.Tokenizer == nil {
+		return nil, errors.New("there is no tokenizer.json; transformers writes one: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)")
+	}
+	tok, err := tokenizer.Parse(base.Tokenizer)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer.json: %w", err)
+	}
+	if n := tok.VocabSize(); n > base.Config.VocabSize {
+		return nil, fmt.Errorf("tokenizer.json has %d pieces, more than the model's vocabulary of %d", n, base.Config.VocabSize)
+	}
+	return tok, nil
+}
+
+// openAdapters reads the base's own sidecar and the folders that the flags name.
+func (f *baseFlags) openAdapters(s *stack) (*adapters.Static, error) {
+	base, err := newEntry(s, adapters.BaseID, s.base.Digest(), nil, s.base.Sidecar)
+	if err != nil {
+		return nil, fmt.Errorf("base %s: %w", s.base.Name, err)
+	}
+	var entries []*adapters.Entry
+	for _, id := range slices.Sorted(maps.Keys(f.Adapter)) {
+		folder, err := peft.ReadDir(f.Adapter[id], s.base.Config)
+		if err != nil {
+			return nil, fmt.Errorf("adapter %s: %w", id, err)
+		}
+		entry, err := newEntry(s, id, folder.Digest, folder.Vectors, folder.Sidecar)
+		if err != nil {
+			return nil, fmt.Errorf("adapter %s: %s: %w", id, f.Adapter[id], err)
+		}
+		entries = append(entries, entry)
+	}
+	return adapters.NewStatic(base, entries...)
+}
+
+// newEntry compiles an adapter's labels; nil vectors are the base itself.
+func newEntry(s *stack, id, digest string, vectors *spec.Vectors, sidecar []byte) (*adapters.Entry, error) {
+	side := adapters.DefaultSidecar()
+	if sidecar != nil {
+		var err error
+		if side, err = adapters.ParseSidecar(sidecar); err != nil {
+			return nil, err
+		}
+	}
+	task, err := s.engine.NewTask(side.TaskSpec(vectors))
+	if err != nil {
+		return nil, err
+	}
+	entry := &adapters.Entry{ID: id, Digest: digest, Sidecar: side, Task: task}
+	if vectors != nil {
+		entry.Version, entry.Sites, entry.Parameters = "v1", len(vectors.Sites), len(vectors.Data)
+	}
+	return entry, nil
+}
+
+// Close drains the engine and frees the device. The error tells of work cut short
+// and of tensors that were not freed.
+func (s *stack) Close(ctx context.Context) error {
+	var errs []error
+	if s.engine != nil {
+		errs = append(errs, s.engine.Close(ctx))
+	}
+	if s.model != nil {
+		errs = append(errs, s.model.Close(context.WithoutCancel(ctx)))
+	}
+	if s.thread != nil {
+		errs = append(errs, s.thread.Close())
+	}
+	if s.base != nil {
+		errs = append(errs, s.base.Close()) // again, where open got no further
+	}
+	return errors.Join(errs...)
+}
