@@ -187,7 +187,7 @@ func (c *Checkpoint) sum() string {
 	fmt.Fprintf(total, "%x  %s\n", sha256.Sum256(c.rawConfig), configFile)
 	for _, s := range c.shards {
 		one := sha256.New()
-		s.file.WriteTo(one) // a hash never refuses what it is given
+		_, _ = s.file.WriteTo(one) // a hash never refuses what it is given
 		fmt.Fprintf(total, "%x  %s\n", one.Sum(nil), s.name)
 	}
 	return "sha256:" + hex.EncodeToString(total.Sum(nil))

@@ -1,0 +1,244 @@
+package handlers
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"valence/adapters"
+	"valence/runtime/engine"
+)
+
+type fakeEngine struct {
+	predict func(context.Context, []engine.Request) ([]engine.Outcome, error)
+}
+
+func (f fakeEngine) Predict(ctx context.Context, reqs []engine.Request) ([]engine.Outcome, error) {
+	return f.predict(ctx, reqs)
+}
+
+type fakeAdapters struct {
+	lookup func(context.Context, string) (*adapters.Entry, error)
+	list   func() []*adapters.Entry
+}
+
+func (f fakeAdapters) Lookup(ctx context.Context, ref string) (*adapters.Entry, error) {
+	return f.lookup(ctx, ref)
+}
+func (f fakeAdapters) List() []*adapters.Entry { return f.list() }
+
+// entry is an adapter with the labels negative, neutral and positive, which the
+// model writes as "bad", "so so" and "good".
+func entry(id string) *adapters.Entry {
+	s := adapters.DefaultSidecar()
+	for i, v := range []string{"bad", "so so", "good"} {
+		s.Labels[i].Verbaliser = v
+	}
+	return &adapters.Entry{ID: id, Version: "v2", Digest: "sha256:abcdef", Sidecar: s, Task: &engine.Task{}, Sites: 3, Parameters: 12}
+}
+
+// registry serves the base, acme/reviews and acme/careful, which abstains below
+// 0.9.
+func registry(t *testing.T) *adapters.Static {
+	t.Helper()
+	careful := entry("acme/careful")
+	careful.Sidecar.AbstainBelow = 0.9
+	reviews := entry("acme/reviews")
+	reviews.Sidecar.Metrics = []byte(`{"accuracy":0.91}`)
+	reviews.Sidecar.Template = "Review: {text}"
+	s, err := adapters.NewStatic(entry("base"), reviews, careful)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// outcomes answers each text: negative 0.1, neutral 0.2, positive 0.7; in mode
+// generate the text itself. Texts in faults have that error.
+func outcomes(faults map[string]error) func(context.Context, []engine.Request) ([]engine.Outcome, error) {
+	p := map[string]float64{"negative": 0.1, "neutral": 0.2, "positive": 0.7}
+	return func(_ context.Context, reqs []engine.Request) ([]engine.Outcome, error) {
+		out := make([]engine.Outcome, len(reqs))
+		for i, r := range reqs {
+			if err := cmp.Or(faults[r.Text], unknownLabel(r.Labels, p)); err != nil {
+				out[i].Err = err
+				continue
+			}
+			res := engine.Result{Tokens: len(r.Text) + 1, Timings: engine.Timings{Tokenize: time.Millisecond, Queue: 2 * time.Millisecond, Infer: 3 * time.Millisecond}}
+			if r.Mode == engine.ModeGenerate {
+				res.Generated = r.Text
+				out[i].Result = res
+				continue
+			}
+			sum := 0.0
+			for _, l := range []string{"negative", "neutral", "positive"} {
+				if r.Labels == nil || slices.Contains(r.Labels, l) {
+					res.Labels = append(res.Labels, l)
+					sum += p[l]
+				}
+			}
+			for _, l := range res.Labels {
+				res.LogProbs = append(res.LogProbs, math.Log(p[l]/sum))
+			}
+			out[i].Result = res
+		}
+		return out, nil
+	}
+}
+
+func unknownLabel(labels []string, known map[string]float64) error {
+	for _, l := range labels {
+		if _, ok := known[l]; !ok {
+			return fmt.Errorf("%w %q", engine.ErrUnknownLabel, l)
+		}
+	}
+	return nil
+}
+
+// server is an API on fakes and a client of it whose traffic is held against the
+// contract.
+type server struct {
+	t   *testing.T
+	h   http.Handler
+	reg *prometheus.Registry
+	log *logBuffer
+}
+
+// serve builds the API; change, or nil, replaces dependencies first.
+func serve(t *testing.T, change func(*Deps)) *server {
+	t.Helper()
+	s := &server{t: t, reg: prometheus.NewRegistry(), log: new(logBuffer)}
+	gate := new(Gate)
+	gate.Open()
+	d := Deps{
+		Engine:   fakeEngine{outcomes(nil)},
+		Adapters: registry(t),
+		Ready:    gate,
+		Limits:   Limits{BodyBytes: 4096, Inputs: 8, Timeout: time.Minute},
+		Registry: s.reg,
+		Log:      slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	if change != nil {
+		change(&d)
+	}
+	h, err := New(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.h = h
+	return s
+}
+
+// logBuffer is a log that may be written while it is read.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// RoundTrip serves the request in the process and fails the test where request
+// and answer break the contract.
+func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.t.Helper()
+	var body []byte
+	if r.Body != nil {
+		var err error
+		if body, err = io.ReadAll(r.Body); err != nil {
+			return nil, err
+		}
+	}
+	sent := httptest.NewRequestWithContext(r.Context(), r.Method, r.URL.String(), bytes.NewReader(body))
+	sent.Header = r.Header
+	rec := httptest.NewRecorder()
+	s.h.ServeHTTP(rec, sent)
+	resp := rec.Result()
+	resp.Request = r
+	checkContract(s.t, r, body, resp.StatusCode, resp.Header, rec.Body.Bytes())
+	return resp, nil
+}
+
+// answer is a response with its body.
+type answer struct {
+	*http.Response
+	body []byte
+}
+
+// do sends a request; headers are pairs of name and value.
+func (s *server) do(method, path, body string, headers ...string) answer {
+	s.t.Helper()
+	var reader io.Reader
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	r, err := http.NewRequestWithContext(s.t.Context(), method, "http://valence.test"+path, reader)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := s.RoundTrip(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return answer{resp, data}
+}
+
+func (s *server) post(body string, headers ...string) answer {
+	s.t.Helper()
+	return s.do(http.MethodPost, "/v1/sentiment", body, append([]string{"Content-Type", "application/json"}, headers...)...)
+}
+
+// problem fails the test unless the answer is a problem with the status and code.
+func (a answer) problem(t *testing.T, status int, code string) problem {
+	t.Helper()
+	var p problem
+	if err := json.Unmarshal(a.body, &p); err != nil {
+		t.Fatalf("status %d, not a problem: %v: %s", a.StatusCode, err, a.body)
+	}
+	if a.StatusCode != status || p.Status != status || p.Code != code {
+		t.Fatalf("status %d, want %d %s: %s", a.StatusCode, status, code, a.body)
+	}
+	if ct := a.Header.Get("Content-Type"); ct != typeProblem {
+		t.Errorf("Content-Type is %q", ct)
+	}
+	return p
+}
+
+// faults lists a problem's field errors as "pointer code".
+func (p problem) faults() string {
+	var out []string
+	for _, f := range p.Errors {
+		out = append(out, fmt.Sprintf("%s %s", f.Pointer, f.Code))
+	}
+	return strings.Join(out, ", ")
+}
