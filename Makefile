@@ -49,7 +49,11 @@ lint: libtorch ## golangci-lint, with the import rules
 	go run $(GOLANGCI) run ./...
 
 fixtures: ## make the reference fixtures again with transformers and PEFT (needs Python 3.11)
-	$(SETUP)/../../mt5/testdata/make.sh
+	python3.11 -m venv $(CACHE)/fixtures
+	$(CACHE)/fixtures/bin/pip install --quiet -r runtime/mt5/testdata/requirements.txt -r runtime/tokenizer/testdata/requirements.txt
+	cd runtime/tokenizer/testdata && $(CACHE)/fixtures/bin/python make_layouts.py
+	for f in runtime/safetensors runtime/mt5 runtime/mt5/checkpoint adapters/peft; do \
+	  echo "$$f"; OMP_NUM_THREADS=1 $(CACHE)/fixtures/bin/python $$f/testdata/make.py || exit 1; done
 
 bench: build ## time one row and a batch on the builtin base
 	go test -run '^$$' -bench . -benchmem ./runtime/...
