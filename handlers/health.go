@@ -7,8 +7,11 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"valence/handlers/middleware"
 )
 
 // States in which a server should be sent nothing.
@@ -74,6 +77,19 @@ func (a *api) whenReady(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// Loading answers while there is nothing to build the API on yet: it is alive, and
+// everything else is not ready.
+func Loading(log *slog.Logger) http.Handler {
+	a := &api{Deps: Deps{Log: log}}
+	r := chi.NewRouter()
+	r.Use(middleware.RequestID)
+	r.Get("/healthz", a.healthz)
+	notReady := func(w http.ResponseWriter, r *http.Request) { a.fail(w, r, ErrNotReady) }
+	r.NotFound(notReady)
+	r.MethodNotAllowed(notReady)
+	return r
 }
 
 func metricsHandler(reg *prometheus.Registry, log *slog.Logger) http.Handler {

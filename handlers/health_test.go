@@ -1,7 +1,9 @@
 package handlers
 
 import (
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -42,6 +44,26 @@ func TestStates(t *testing.T) {
 				t.Errorf("sentiment: status %d: %s", a.StatusCode, a.body)
 			}
 		})
+	}
+}
+
+func TestLoading(t *testing.T) {
+	h := Loading(slog.New(slog.DiscardHandler))
+	for _, tt := range []struct {
+		method, path string
+		status       int
+		want         string
+	}{
+		{http.MethodGet, "/healthz", 200, `{"status":"ok"}`},
+		{http.MethodGet, "/readyz", 503, `"code":"not_ready"`},
+		{http.MethodPost, "/v1/sentiment", 503, `"code":"not_ready"`},
+		{http.MethodPost, "/healthz", 503, `"code":"not_ready"`},
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, nil))
+		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.want) {
+			t.Errorf("%s %s: status %d: %s", tt.method, tt.path, w.Code, w.Body)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,15 +58,22 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	front := newFront(log)
+	server := c.server(front, log)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
 	registry := prometheus.NewRegistry()
 	s, err := c.open(ctx, openOptions{log: log, registry: registry, progress: loadBar(std)})
 	if err != nil {
-		return err
+		return errors.Join(err, server.Close())
 	}
 	c.logBase(log, s)
-	if err = register(registry, s); err == nil {
-		err = c.serve(ctx, log, listener, registry, s)
+	gate := &handlers.Gate{}
+	if err = c.ready(ctx, front, gate, registry, log, s); err != nil {
+		err = errors.Join(err, server.Close())
+	} else {
+		log.Info("ready", "url", "http://"+listener.Addr().String())
+		err = c.wait(ctx, log, gate, server, served)
 	}
 	// A new context: the old one has ended, that is why we are here.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.DrainTimeout)
@@ -73,6 +81,53 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	err = errors.Join(err, s.Close(closing))
 	log.Info("stopped", "tensor_handles", s.thread.Live())
 	return err
+}
+
+// front is what the port leads to: first a handler that says "loading", then the API.
+type front struct{ handler atomic.Pointer[http.Handler] }
+
+func newFront(log *slog.Logger) *front {
+	f := &front{}
+	f.set(handlers.Loading(log))
+	return f
+}
+
+func (f *front) set(h http.Handler) { f.handler.Store(&h) }
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	(*f.handler.Load()).ServeHTTP(w, r)
+}
+
+func (c *serveCmd) server(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       c.Timeout + 10*time.Second,
+		WriteTimeout:      2*c.Timeout + 10*time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
+// ready puts the API behind the port, warms up, and opens the gate.
+func (c *serveCmd) ready(ctx context.Context, front *front, gate *handlers.Gate, registry *prometheus.Registry, log *slog.Logger, s *stack) error {
+	api, err := handlers.New(handlers.Deps{
+		Engine: s.engine, Adapters: s.adapters, Ready: gate, Registry: registry, Log: log, Origins: c.CORSOrigin,
+		Limits: handlers.Limits{BodyBytes: c.MaxBody, Inputs: c.MaxInputs, Timeout: c.Timeout},
+	})
+	if err == nil {
+		err = register(registry, s)
+	}
+	if err != nil {
+		return err
+	}
+	front.set(api)
+	if err := warmUp(ctx, s); err != nil {
+		return err
+	}
+	gate.Open()
+	return nil
 }
 
 func (c *serveCmd) logBase(log *slog.Logger, s *stack) {
@@ -103,37 +158,14 @@ func register(registry *prometheus.Registry, s *stack) error {
 	return nil
 }
 
-func (c *serveCmd) serve(ctx context.Context, log *slog.Logger, listener net.Listener, registry *prometheus.Registry, s *stack) error {
-	gate := &handlers.Gate{}
-	api, err := handlers.New(handlers.Deps{
-		Engine: s.engine, Adapters: s.adapters, Ready: gate, Registry: registry, Log: log, Origins: c.CORSOrigin,
-		Limits: handlers.Limits{BodyBytes: c.MaxBody, Inputs: c.MaxInputs, Timeout: c.Timeout},
-	})
-	if err != nil {
-		return err
-	}
-	server := &http.Server{
-		Handler:           api,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       c.Timeout + 10*time.Second,
-		WriteTimeout:      2*c.Timeout + 10*time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	if err := warmUp(ctx, s); err != nil {
-		return errors.Join(err, server.Close())
-	}
-	gate.Open()
-	log.Info("ready", "url", "http://"+listener.Addr().String())
+// wait serves until ctx ends and then drains, or until the server fails.
+func (c *serveCmd) wait(ctx context.Context, log *slog.Logger, gate *handlers.Gate, server *http.Server, served <-chan error) error {
 	select {
 	case err := <-served:
 		return err
 	case <-ctx.Done():
+		return c.drain(log, gate, server)
 	}
-	return c.drain(log, gate, server)
 }
 
 // drain answers what has begun and refuses what is new.

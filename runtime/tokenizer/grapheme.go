@@ -104,9 +104,9 @@ func (c *clusterState) breaks(next graphemeClass) bool {
 	case c.class == classPrepend: // GB9b
 		return false
 	case next == classConsonant: // GB9c
-		return !(c.conjunct && c.linked)
+		return !c.conjunct || !c.linked
 	case next == classPictographic: // GB11
-		return !(c.class == classZWJ && c.pictured)
+		return c.class != classZWJ || !c.pictured
 	case next == classRegional: // GB12, GB13
 		return c.regionals%2 == 0
 	}
