@@ -55,8 +55,8 @@ fixtures: ## make the reference fixtures again with transformers and PEFT (needs
 	for f in runtime/safetensors runtime/mt5 runtime/mt5/checkpoint adapters/peft; do \
 	  echo "$$f"; OMP_NUM_THREADS=1 $(CACHE)/fixtures/bin/python $$f/testdata/make.py || exit 1; done
 
-bench: build ## time one row and a batch on the builtin base
-	go test -run '^$$' -bench . -benchmem ./runtime/...
+bench: libtorch ## time the tokenizer and the builtin base
+	GOMP_SPINCOUNT=1000 go test -run '^$$' -bench . -benchmem ./runtime/...
 
 env: ## exports for editors and shells: eval "$(make env)"
 	@for v in CGO_ENABLED CPLUS_INCLUDE_PATH CGO_CFLAGS CGO_CXXFLAGS CGO_LDFLAGS; do printf "export %s='%s'\n" "$$v" "$${!v}"; done

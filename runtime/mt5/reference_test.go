@@ -199,6 +199,7 @@ func (f *fixture) compare(t *testing.T, key string, got []float32, lengths []int
 		}
 		worst = max(worst, math.Abs(float64(got[i]-want[i])))
 	}
+	t.Logf("%s: off by %.2g", key, worst)
 	if !(worst <= tolerance) {
 		t.Errorf("%s: off by %.2g, tolerance %.0e", key, worst, tolerance)
 	}
@@ -313,13 +314,16 @@ func (f *fixture) resident() int64 {
 
 func compareRows(t *testing.T, name string, got, want [][]float64) {
 	t.Helper()
+	worst := 0.0
 	for i := range want {
 		for j := range want[i] {
+			worst = max(worst, math.Abs(got[i][j]-want[i][j]))
 			if d := math.Abs(got[i][j] - want[i][j]); !(d <= tolerance) {
 				t.Errorf("%s: row %d label %d: %.6f, want %.6f", name, i, j, got[i][j], want[i][j])
 			}
 		}
 	}
+	t.Logf("%s: log-probabilities off by %.2g", name, worst)
 }
 
 // logProbs scores labels, given by their token ids, by probing every node of their
