@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math"
 	"os"
 	"runtime"
@@ -83,7 +82,7 @@ func (c *doctorCmd) Run(ctx context.Context, std streams) (err error) {
 	if c.Repeat < 1 {
 		return errors.New("--repeat must be at least 1")
 	}
-	s, err := c.open(ctx, openOptions{log: slog.New(slog.NewTextHandler(std.err, nil)), progress: loadBar(std)})
+	s, err := c.open(ctx, openOptions{log: quietLog(std), progress: loadBar(std)})
 	if err != nil {
 		return err
 	}

@@ -59,3 +59,8 @@ func (f *logFlags) logger(std streams) *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(std.err, o))
 }
+
+// quietLog is for commands that end by themselves: it tells of faults only.
+func quietLog(std streams) *slog.Logger {
+	return slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}

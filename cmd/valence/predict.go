@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math"
 	"os"
 
@@ -15,10 +14,10 @@ import (
 type predictCmd struct {
 	baseFlags
 	Text        []string    `arg:"" optional:"" help:"Texts. Without any, texts come from --input."`
-	Input       string      `short:"i" default:"-" help:"A .csv or .jsonl file, or any other file with one text a line; - is standard input." placeholder:"FILE"`
+	Input       string      `short:"i" default:"-" help:"A .csv, .tsv or .jsonl file, or any other file with one text a line; - is standard input." placeholder:"FILE"`
 	Output      string      `short:"o" default:"-" help:"Where answers go: a file, or - for standard output." placeholder:"FILE"`
-	InputFormat string      `default:"auto" enum:"auto,lines,csv,jsonl" help:"Format of the input; auto goes by the file's name."`
-	Format      string      `short:"f" default:"auto" enum:"auto,table,csv,jsonl" help:"Format of the answers; auto takes csv for csv input, a table for arguments, else jsonl."`
+	InputFormat string      `default:"auto" enum:"auto,lines,csv,tsv,jsonl" help:"Format of the input; auto goes by the file's name."`
+	Format      string      `short:"f" default:"auto" enum:"auto,table,csv,jsonl" help:"Format of the answers; auto takes csv for csv and tsv input, a table for arguments, else jsonl."`
 	TextColumn  string      `default:"text" help:"Column or key that holds the text."`
 	Use         string      `short:"u" help:"Id of the adapter that reads the texts, unless a row's own adapter column or key names one." placeholder:"ID"`
 	Mode        engine.Mode `default:"labels" enum:"labels,generate" help:"labels scores every label; generate lets the model write."`
@@ -37,7 +36,7 @@ func (c *predictCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	defer source.Close()
-	s, err := c.open(ctx, openOptions{log: slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})), progress: loadBar(std)})
+	s, err := c.open(ctx, openOptions{log: quietLog(std), progress: loadBar(std)})
 	if err != nil {
 		return err
 	}

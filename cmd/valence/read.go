@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ type record struct {
 	place   string // where it stands, such as "line 3", for errors
 	text    string
 	adapter string          // "" where the row names none
+	want    string          // the true label, where one is read
 	fields  []string        // CSV: the row as it was
 	object  json.RawMessage // JSONL: the object as it was
 	err     error
@@ -55,39 +57,51 @@ func (c *predictCmd) source(std streams) (_ source, total int64, err error) {
 	if len(c.Text) > 0 {
 		return &argSource{texts: c.Text}, int64(len(c.Text)), nil
 	}
+	f := inputFile{c.Input, c.InputFormat, columns{text: c.TextColumn}}
 	if c.Input == "-" {
 		if std.inTTY {
 			return nil, 0, errors.New(`nothing to read: give texts as arguments, --input FILE, or pipe them in; for example valence predict "I like it"`)
 		}
-		s, err := c.parse(std.in, io.NopCloser(nil), "lines")
+		s, err := f.parse(std.in, io.NopCloser(nil), "lines")
 		return s, -1, err
 	}
-	if total, err = c.count(); err != nil {
+	s, err := f.open()
+	if err != nil {
 		return nil, 0, err
 	}
-	s, err := c.openFile()
+	total, err = f.count()
 	return s, total, err
 }
 
-func (c *predictCmd) openFile() (source, error) {
-	f, err := os.Open(c.Input)
+// inputFile is a file of rows, and where in a row its parts are.
+type inputFile struct {
+	path   string
+	format string // "auto" goes by the name
+	columns
+}
+
+// columns name a row's parts: columns of CSV, keys of JSONL.
+type columns struct {
+	text  string
+	label string // "" where no label is read
+}
+
+func (f inputFile) open() (source, error) {
+	file, err := os.Open(f.path)
 	if err != nil {
 		return nil, err
 	}
-	byName := map[string]string{".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}[strings.ToLower(filepath.Ext(c.Input))]
-	if byName == "" {
-		byName = "lines"
-	}
-	s, err := c.parse(f, f, byName)
+	byName := map[string]string{".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}[strings.ToLower(filepath.Ext(f.path))]
+	s, err := f.parse(file, file, cmp.Or(byName, "lines"))
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", f.path, err), file.Close())
 	}
 	return s, nil
 }
 
 // count reads the input once, so that progress can tell the time left.
-func (c *predictCmd) count() (int64, error) {
-	s, err := c.openFile()
+func (f inputFile) count() (int64, error) {
+	s, err := f.open()
 	if err != nil {
 		return 0, err
 	}
@@ -99,15 +113,21 @@ func (c *predictCmd) count() (int64, error) {
 	}
 }
 
-func (c *predictCmd) parse(r io.Reader, closer io.Closer, format string) (source, error) {
-	if c.InputFormat != "auto" {
-		format = c.InputFormat
+func (f inputFile) parse(r io.Reader, closer io.Closer, format string) (source, error) {
+	if f.format != "auto" {
+		format = f.format
 	}
-	switch format {
-	case "csv":
-		return newCSVSource(r, closer, c.TextColumn)
-	case "jsonl":
-		return &jsonlSource{lines: newLines(r), Closer: closer, key: c.TextColumn}, nil
+	switch {
+	case format == "csv":
+		return newCSVSource(csv.NewReader(r), closer, f.columns)
+	case format == "tsv":
+		reader := csv.NewReader(r)
+		reader.Comma, reader.LazyQuotes = '\t', true
+		return newCSVSource(reader, closer, f.columns)
+	case format == "jsonl":
+		return &jsonlSource{lines: newLines(r), Closer: closer, columns: f.columns}, nil
+	case f.label != "":
+		return nil, errors.New("a file of labelled rows must be CSV, TSV or JSONL; its name must tell, or --input-format")
 	default:
 		return &lineSource{lines: newLines(r), Closer: closer}, nil
 	}
@@ -174,7 +194,7 @@ func (s *lineSource) next() (*record, error) {
 type jsonlSource struct {
 	*lines
 	io.Closer
-	key string
+	columns
 }
 
 func (s *jsonlSource) header() []string { return nil }
@@ -201,59 +221,27 @@ func (s *jsonlSource) read(r *record, line []byte) error {
 		return fmt.Errorf("not a JSON object: %w", err)
 	}
 	r.object = line
-	raw, ok := object[s.key]
-	if !ok {
-		return fmt.Errorf("the object has no key %q; --text-column names another", s.key)
+	if err := s.member(object, s.text, &r.text); err != nil {
+		return err
 	}
-	if err := json.Unmarshal(raw, &r.text); err != nil {
-		return fmt.Errorf("%q is not a text", s.key)
-	}
-	if raw, ok := object["adapter"]; ok {
-		if err := json.Unmarshal(raw, &r.adapter); err != nil {
-			return errors.New(`"adapter" is not a text`)
+	if s.label != "" {
+		if err := s.member(object, s.label, &r.want); err != nil {
+			return err
 		}
 	}
+	if object["adapter"] == nil {
+		return nil
+	}
+	return s.member(object, "adapter", &r.adapter)
+}
+
+func (s *jsonlSource) member(object map[string]json.RawMessage, key string, into *string) error {
+	raw, ok := object[key]
+	if !ok {
+		return fmt.Errorf("the object has no key %q; --text-column and --label-column name others", key)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("%q is not a text", key)
+	}
 	return nil
-}
-
-type csvSource struct {
-	io.Closer
-	reader        *csv.Reader
-	columns       []string
-	text, adapter int // column numbers; adapter is -1 where there is none
-}
-
-func newCSVSource(r io.Reader, closer io.Closer, textColumn string) (*csvSource, error) {
-	s := &csvSource{Closer: closer, reader: csv.NewReader(r)}
-	var err error
-	if s.columns, err = s.reader.Read(); err != nil {
-		return nil, fmt.Errorf("CSV header: %w", err)
-	}
-	s.columns[0] = strings.TrimPrefix(s.columns[0], "\ufeff") // spreadsheets write a byte order mark
-	s.text = slices.Index(s.columns, textColumn)
-	if s.text < 0 {
-		return nil, fmt.Errorf("the CSV header has no column %q, only %q; --text-column names another", textColumn, s.columns)
-	}
-	s.adapter = slices.Index(s.columns, "adapter")
-	return s, nil
-}
-
-func (s *csvSource) header() []string { return s.columns }
-
-func (s *csvSource) next() (*record, error) {
-	fields, err := s.reader.Read()
-	if err != nil && !errors.Is(err, csv.ErrFieldCount) {
-		return nil, err // io.EOF, or an error that names its line
-	}
-	line, _ := s.reader.FieldPos(0)
-	r := &record{place: fmt.Sprintf("line %d", line), fields: fields}
-	if err != nil {
-		r.err = fmt.Errorf("line %d has %d fields; the header has %d", line, len(fields), len(s.columns))
-		return r, nil
-	}
-	r.text = fields[s.text]
-	if s.adapter >= 0 {
-		r.adapter = fields[s.adapter]
-	}
-	return r, nil
 }
