@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -61,7 +60,10 @@ func (req *sentimentRequest) result(index int, entry *adapters.Entry, res engine
 		Truncated: res.Truncated,
 	}
 	if req.mode() == engine.ModeGenerate {
-		out.Text, out.Label = &res.Generated, verbalised(entry, res.Generated)
+		out.Text = &res.Generated
+		if res.Written != "" {
+			out.Label = &res.Written
+		}
 		return out
 	}
 	req.score(&out, entry, rank(res))
@@ -80,17 +82,6 @@ func (req *sentimentRequest) score(out *result, entry *adapters.Entry, all score
 		return
 	}
 	out.Label = &best.label
-}
-
-// verbalised is the label that text is the verbaliser of, or nil.
-func verbalised(entry *adapters.Entry, text string) *string {
-	text = strings.TrimSpace(text)
-	for _, l := range entry.Sidecar.Labels {
-		if strings.TrimSpace(l.Verbaliser) == text {
-			return &l.Name
-		}
-	}
-	return nil
 }
 
 // labelScore is a label with its probability.

@@ -168,6 +168,24 @@ func TestPredictJSONL(t *testing.T) {
 	}
 }
 
+// TestPredictKeepsNamesApart: an answer must not hide what the input holds.
+func TestPredictKeepsNamesApart(t *testing.T) {
+	for name, text := range map[string]string{
+		"in.csv":   "text,label\nI love it,negative\n",
+		"in.jsonl": `{"text": "I love it", "label": "negative"}` + "\n",
+	} {
+		in := write(t, name, text)
+		status, _, stderr := valence(t, "", "predict", "--threads", "1", "-i", in)
+		if status != 1 || !strings.Contains(stderr, `the input has "label" already; --prefix`) {
+			t.Errorf("%s: status %d, %s", name, status, stderr)
+		}
+		status, stdout, stderr := valence(t, "", "predict", "--threads", "1", "-i", in, "--prefix", "predicted_")
+		if status != 0 || !strings.Contains(stdout, "negative") || !strings.Contains(stdout, "predicted_label") || !strings.Contains(stdout, "positive") {
+			t.Errorf("%s: status %d, %s%s", name, status, stdout, stderr)
+		}
+	}
+}
+
 func TestDoctorCountsParameters(t *testing.T) {
 	status, stdout, stderr := valence(t, "", "doctor", "--threads", "1", "--json", "--repeat", "1")
 	if status != 0 {

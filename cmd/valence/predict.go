@@ -19,6 +19,7 @@ type predictCmd struct {
 	InputFormat string      `default:"auto" enum:"auto,lines,csv,tsv,jsonl" help:"Format of the input; auto goes by the file's name."`
 	Format      string      `short:"f" default:"auto" enum:"auto,table,csv,jsonl" help:"Format of the answers; auto takes csv for csv and tsv input, a table for arguments, else jsonl."`
 	TextColumn  string      `default:"text" help:"Column or key that holds the text."`
+	Prefix      string      `help:"Put before the names of the answer's columns or keys, where the input has such names already." placeholder:"TEXT"`
 	Use         string      `short:"u" help:"Id of the adapter that reads the texts, unless a row's own adapter column or key names one." placeholder:"ID"`
 	Mode        engine.Mode `default:"labels" enum:"labels,generate" help:"labels scores every label; generate lets the model write."`
 	Truncate    bool        `default:"true" negatable:"" help:"Cut texts that are too long; otherwise such a row is an error."`
@@ -63,7 +64,10 @@ func (p *prediction) run(ctx context.Context, source source, total int64) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, closeOut(err == nil)) }()
-	sink := p.cmd.sink(out, source)
+	sink, err := p.cmd.sink(out, source)
+	if err != nil {
+		return err
+	}
 	bar := newBar(p.std, total, "predicting", "rows", false)
 	for {
 		records, readErr := readChunk(source, chunk)
@@ -129,11 +133,11 @@ func (p *prediction) request(ctx context.Context, r *record) (engine.Request, er
 
 // answer takes the engine's outcome for the record.
 func (r *record) answer(o engine.Outcome) {
-	r.err, r.generated = o.Err, o.Generated
+	r.err, r.generated, r.label = o.Err, o.Generated, o.Written
 	r.labels, r.scores = o.Labels, make([]float64, len(o.LogProbs))
 	for i, lp := range o.LogProbs {
 		r.scores[i] = math.Exp(lp)
-		if r.label == "" || r.scores[i] > r.score {
+		if r.scores[i] > r.score {
 			r.label, r.score = o.Labels[i], r.scores[i]
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -18,7 +19,17 @@ type sink interface {
 	flush() error
 }
 
-func (c *predictCmd) sink(w io.Writer, s source) sink {
+// The names of an answer's columns and keys.
+const (
+	nameText      = "text"
+	nameLabel     = "label"
+	nameScore     = "score"
+	nameScores    = "scores"
+	nameGenerated = "generated"
+	nameError     = "error"
+)
+
+func (c *predictCmd) sink(w io.Writer, s source) (sink, error) {
 	format := c.Format
 	if format == "auto" {
 		switch {
@@ -33,46 +44,51 @@ func (c *predictCmd) sink(w io.Writer, s source) sink {
 	buffered := bufio.NewWriter(w)
 	switch format {
 	case "csv":
-		return &csvSink{out: buffered, csv: csv.NewWriter(buffered), columns: s.header()}
+		return newCSVSink(buffered, s.header(), c.Prefix)
 	case "table":
-		return &tableSink{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+		return &tableSink{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}, nil
 	default:
-		return &jsonlSink{out: buffered}
+		return &jsonlSink{buffered, c.Prefix}, nil
 	}
+}
+
+// errTaken tells that a name of the answer is in the input.
+func errTaken(name string) error {
+	return fmt.Errorf("the input has %q already; --prefix gives the answer's names another beginning", name)
 }
 
 // csvSink repeats the input's columns and adds label, score, text written and
 // error. Scores of single labels are left to JSONL: rows may have different labels.
 type csvSink struct {
-	out     *bufio.Writer
-	csv     *csv.Writer
-	columns []string
-	begun   bool
+	out   *bufio.Writer
+	csv   *csv.Writer
+	width int // of the input's columns
 }
 
-func (s *csvSink) begin() error {
-	if s.begun {
-		return nil
+func newCSVSink(out *bufio.Writer, header []string, prefix string) (*csvSink, error) {
+	if header == nil {
+		header = []string{nameText}
 	}
-	s.begun = true
-	if s.columns == nil {
-		s.columns = []string{"text"}
+	s := &csvSink{out: out, csv: csv.NewWriter(out), width: len(header)}
+	names := slices.Clone(header)
+	for _, name := range []string{nameLabel, nameScore, nameGenerated, nameError} {
+		if slices.Contains(header, prefix+name) {
+			return nil, errTaken(prefix + name)
+		}
+		names = append(names, prefix+name)
 	}
-	return s.csv.Write(append(append([]string(nil), s.columns...), "label", "score", "generated", "error"))
+	return s, s.csv.Write(names)
 }
 
 func (s *csvSink) write(r *record) error {
-	if err := s.begin(); err != nil {
-		return err
-	}
 	fields := r.fields
 	if fields == nil {
 		fields = []string{r.text}
 	}
-	row := make([]string, len(s.columns), len(s.columns)+4)
+	row := make([]string, s.width, s.width+4)
 	copy(row, fields)
 	score, failure := "", ""
-	if r.label != "" {
+	if len(r.scores) > 0 {
 		score = strconv.FormatFloat(r.score, 'f', 6, 64)
 	}
 	if r.err != nil {
@@ -82,9 +98,6 @@ func (s *csvSink) write(r *record) error {
 }
 
 func (s *csvSink) flush() error {
-	if err := s.begin(); err != nil {
-		return err
-	}
 	s.csv.Flush()
 	if err := s.csv.Error(); err != nil {
 		return err
@@ -92,41 +105,54 @@ func (s *csvSink) flush() error {
 	return s.out.Flush()
 }
 
-// jsonlSink writes one object a row: the input's own keys, then the answer's.
-type jsonlSink struct{ out *bufio.Writer }
-
-// answerJSON is what is added to a row's object.
-type answerJSON struct {
-	Text      string             `json:"text,omitempty"`
-	Label     string             `json:"label,omitempty"`
-	Score     *float64           `json:"score,omitempty"`
-	Scores    map[string]float64 `json:"scores,omitempty"`
-	Generated string             `json:"generated,omitempty"`
-	Error     string             `json:"error,omitempty"`
+// jsonlSink writes one object a row: the input's own keys as they were, then the
+// answer's.
+type jsonlSink struct {
+	out    *bufio.Writer
+	prefix string
 }
 
 func (s *jsonlSink) write(r *record) error {
-	a := answerJSON{Label: r.label, Generated: r.generated}
+	answer := map[string]any{}
 	if r.object == nil {
-		a.Text = r.text
+		answer[nameText] = r.text
 	}
 	if r.label != "" {
-		a.Score, a.Scores = &r.score, map[string]float64{}
+		answer[s.prefix+nameLabel] = r.label
+	}
+	if len(r.scores) > 0 {
+		scores := map[string]float64{}
 		for i, label := range r.labels {
-			a.Scores[label] = r.scores[i]
+			scores[label] = r.scores[i]
 		}
+		answer[s.prefix+nameScore], answer[s.prefix+nameScores] = r.score, scores
+	}
+	if r.generated != "" {
+		answer[s.prefix+nameGenerated] = r.generated
 	}
 	if r.err != nil {
-		a.Error = r.err.Error()
+		answer[s.prefix+nameError] = r.err.Error()
+	}
+	if err := checkTaken(r, answer); err != nil {
+		return err
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(a); err != nil {
+	if err := enc.Encode(answer); err != nil {
 		return err
 	}
 	_, err := s.out.Write(joinObjects(r.object, b.Bytes()))
 	return err
+}
+
+func checkTaken(r *record, answer map[string]any) error {
+	for name := range answer {
+		if slices.Contains(r.keys, name) {
+			return fmt.Errorf("%s: %w", r.place, errTaken(name))
+		}
+	}
+	return nil
 }
 
 // joinObjects puts the members of b, an object and a line end, behind those of a,
@@ -153,8 +179,8 @@ func (s *tableSink) write(r *record) error {
 	switch {
 	case r.err != nil:
 		_, err = fmt.Fprintf(s.w, "error\t\t%s\t%s\n", r.err, oneLine(r.text))
-	case r.label == "":
-		_, err = fmt.Fprintf(s.w, "%s\t\t\t%s\n", oneLine(r.generated), oneLine(r.text))
+	case len(r.scores) == 0:
+		_, err = fmt.Fprintf(s.w, "%s\t\t%s\t%s\n", r.label, oneLine(r.generated), oneLine(r.text))
 	default:
 		var all []string
 		for i, label := range r.labels {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,7 @@ type record struct {
 	want    string          // the true label, where one is read
 	fields  []string        // CSV: the row as it was
 	object  json.RawMessage // JSONL: the object as it was
+	keys    []string        // JSONL: its keys
 	err     error
 
 	label     string
@@ -220,7 +222,7 @@ func (s *jsonlSource) read(r *record, line []byte) error {
 	if err := json.Unmarshal(line, &object); err != nil {
 		return fmt.Errorf("not a JSON object: %w", err)
 	}
-	r.object = line
+	r.object, r.keys = line, slices.Collect(maps.Keys(object))
 	if err := s.member(object, s.text, &r.text); err != nil {
 		return err
 	}

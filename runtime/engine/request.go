@@ -39,6 +39,7 @@ type Result struct {
 	Labels    []string  // ModeLabels: the labels scored, in the task's order; shared, not to be changed
 	LogProbs  []float64 // natural logarithms, after temperature; their exponentials sum to 1
 	Generated string    // ModeGenerate: the text written, special tokens left out
+	Written   string    // ModeGenerate: the label whose verbaliser Generated is; "" if it is none
 	Tokens    int       // tokens read, template and end marker included
 	Truncated bool
 	Timings   Timings

@@ -180,6 +180,7 @@ func (e *Engine) generate(ctx context.Context, rows []*row) ([]Outcome, error) {
 	for i, r := range rows {
 		ids := written[i][:min(len(written[i]), r.limit)]
 		outcomes[i].Generated = e.tok.Decode(ids, true)
+		outcomes[i].Written = r.task.labelOf(outcomes[i].Generated)
 	}
 	return outcomes, nil
 }

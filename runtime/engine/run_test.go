@@ -179,6 +179,26 @@ func TestOneBadRowFailsAlone(t *testing.T) {
 	}
 }
 
+// TestGenerateNamesTheLabel that the model wrote, and none for other texts or for
+// the beginning of a verbaliser.
+func TestGenerateNamesTheLabel(t *testing.T) {
+	for _, tt := range []struct {
+		writes string
+		limit  int
+		want   string
+	}{{"very good", 9, "positive"}, {"very", 9, ""}, {"very good", 1, ""}, {"bad", 9, "negative"}, {"nothing of all", 9, ""}} {
+		runner := fakeRunner{generate: func(context.Context, *spec.Batch, int) ([][]int32, error) {
+			return [][]int32{ids(t, tt.writes)}, nil
+		}}
+		e := start(t, runner, Options{})
+		tk := task(t, e, TaskSpec{Labels: []Label{{"negative", "bad"}, {"positive", "very good"}}, Temperature: 1})
+		out, err := e.Predict(t.Context(), []Request{{Text: "a", Task: tk, Mode: ModeGenerate, MaxNewTokens: tt.limit}})
+		if err != nil || out[0].Err != nil || out[0].Written != tt.want {
+			t.Errorf("%q: label %q, want %q (%v, %v)", tt.writes, out[0].Written, tt.want, err, out[0].Err)
+		}
+	}
+}
+
 func TestGenerate(t *testing.T) {
 	var reqs []Request
 	out, g := together(t, hashed(), Options{}, func(e *Engine) []Request {

@@ -83,6 +83,7 @@ type Task struct {
 	vectors     *spec.Vectors
 	names       []string
 	paths       [][]int32 // token ids of the verbalisers, each ending in the end marker
+	written     []string  // the verbalisers as the model writes them, after normalisation
 	template    template
 	blank       []int32 // ids of the template around no text
 	temperature float64
@@ -120,8 +121,17 @@ func (e *Engine) compileLabels(t *Task, labels []Label) error {
 				labels[j].Name, l.Name, labels[j].Verbaliser, labels[i].Verbaliser)
 		}
 		t.names, t.paths = append(t.names, l.Name), append(t.paths, path)
+		t.written = append(t.written, strings.TrimSpace(e.tok.Decode(path, true)))
 	}
 	return nil
+}
+
+// labelOf is the label whose verbaliser the model has written, or "".
+func (t *Task) labelOf(generated string) string {
+	if i := slices.Index(t.written, strings.TrimSpace(generated)); i >= 0 {
+		return t.names[i]
+	}
+	return ""
 }
 
 // path gives the ids the model writes for a verbaliser: those of a training

@@ -41,7 +41,7 @@ def requirements(lock):
 def download(requirement, folder):
     """Downloads one wheel for CPython 3.11 on x86-64 Linux, whatever Python runs this script."""
     os.makedirs(folder)
-    subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--implementation", "cp",
+    subprocess.run([sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--implementation", "cp",
                     "--python-version", "3.11", "--abi", "cp311", "--abi", "none",
                     *[f"--platform=manylinux_2_{minor}_x86_64" for minor in range(28, 16, -1)], "--platform=manylinux2014_x86_64",
                     "--dest", folder, requirement], check=True)
