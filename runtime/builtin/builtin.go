@@ -1,0 +1,26 @@
+// Package builtin is the base that ships inside the binary: a small mT5 for plain English sentiment, with
+// its tokenizer, labels and calibration, so that the server answers with nothing downloaded.
+//
+// base/README.md is its model card, train/ holds the scripts that made it, and testdata/reference.json
+// what transformers answers for it.
+package builtin
+
+import (
+	"embed"
+	"io/fs"
+)
+
+//go:embed base
+var files embed.FS
+
+// Base returns the embedded base, laid out as a folder of transformers: config.json, model.safetensors in
+// float16, tokenizer.json, tokenizer_config.json, generation_config.json, the sidecar valence.json and the
+// model card README.md, all at its root. It is read-only and safe for concurrent use.
+func Base() fs.FS {
+	base, err := fs.Sub(files, "base")
+	if err != nil {
+		// Only an invalid path makes Sub fail, and this one is a constant.
+		panic(err)
+	}
+	return base
+}
