@@ -24,7 +24,7 @@ import (
 
 type doctorCmd struct {
 	baseFlags
-	Text   string `default:"The staff were friendly and the room was spotless." help:"The row that is timed."`
+	Text   string `default:"I love this phone, the camera is wonderful." help:"The row that is timed."`
 	Repeat int    `default:"5" help:"How often it is timed."`
 	JSON   bool   `help:"Print one JSON object instead of the table."`
 }
