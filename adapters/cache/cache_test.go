@@ -1,0 +1,357 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// value knows whether it has been freed.
+type value struct {
+	key   string
+	freed atomic.Bool
+}
+
+var errMissing = errors.New("no such adapter")
+
+// harness counts loads and frees; each value costs 10 bytes.
+type harness struct {
+	*Cache[*value]
+	loads, frees atomic.Int64
+	now          atomic.Int64 // seconds
+	load         func(ctx context.Context, key string) error
+}
+
+func start(t *testing.T, maxBytes int64) *harness {
+	t.Helper()
+	h := &harness{load: func(context.Context, string) error { return nil }}
+	c, err := New(Options[*value]{
+		MaxBytes: maxBytes,
+		Load: func(ctx context.Context, key string) (Loaded[*value], error) {
+			h.loads.Add(1)
+			if err := h.load(ctx, key); err != nil {
+				return Loaded[*value]{}, err
+			}
+			return Loaded[*value]{Value: &value{key: key}, Bytes: 10, Source: "test"}, nil
+		},
+		Free: func(v *value) {
+			if v.freed.Swap(true) {
+				t.Errorf("%s was freed twice", v.key)
+			}
+			h.frees.Add(1)
+		},
+		Missing:    func(err error) bool { return errors.Is(err, errMissing) },
+		MissingFor: 5 * time.Second,
+		Now:        func() time.Time { return time.Unix(h.now.Load(), 0) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Cache = c
+	return h
+}
+
+func (h *harness) lease(t *testing.T, key string) *Lease[*value] {
+	t.Helper()
+	l, err := h.Lease(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func (h *harness) keys() string {
+	out := ""
+	for _, r := range h.Resident() {
+		out += r.Key
+	}
+	return out
+}
+
+func TestLeastRecentlyUsedGoesFirst(t *testing.T) {
+	h := start(t, 30)
+	for _, key := range []string{"a", "b", "c", "a", "d"} {
+		h.lease(t, key).Release()
+	}
+	if h.keys() != "acd" || h.loads.Load() != 4 || h.frees.Load() != 1 {
+		t.Errorf("resident %s, %d loads, %d frees", h.keys(), h.loads.Load(), h.frees.Load())
+	}
+	if n := testutil.ToFloat64(h.o.Metrics.evictions); n != 1 {
+		t.Errorf("%v evictions", n)
+	}
+	if n := testutil.ToFloat64(h.o.Metrics.bytes); n != 30 {
+		t.Errorf("%v bytes resident", n)
+	}
+}
+
+func TestEvictedValueLivesWithItsLeases(t *testing.T) {
+	h := start(t, 10)
+	one, two := h.lease(t, "a"), h.lease(t, "a")
+	h.lease(t, "b").Release()
+	if h.keys() != "b" || one.Value().freed.Load() {
+		t.Fatalf("resident %s, freed %v", h.keys(), one.Value().freed.Load())
+	}
+	one.Release()
+	one.Release()
+	if two.Value().freed.Load() {
+		t.Error("freed under the second lease")
+	}
+	two.Release()
+	if !two.Value().freed.Load() {
+		t.Error("not freed with its last lease")
+	}
+}
+
+func TestValueTooLargeIsAnsweredAndNotKept(t *testing.T) {
+	h := start(t, 5)
+	l := h.lease(t, "a")
+	if h.keys() != "" || l.Value().freed.Load() {
+		t.Errorf("resident %q", h.keys())
+	}
+	l.Release()
+	if h.frees.Load() != 1 {
+		t.Error("not freed")
+	}
+}
+
+func TestOneLoadForAllWhoAskAtOnce(t *testing.T) {
+	h := start(t, 100)
+	begun, release := make(chan struct{}), make(chan struct{})
+	h.load = func(context.Context, string) error { close(begun); <-release; return nil }
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() { h.lease(t, "a").Release() })
+	}
+	<-begun
+	close(release)
+	wg.Wait()
+	if n := h.loads.Load(); n != 1 {
+		t.Errorf("%d loads", n)
+	}
+}
+
+func TestWhoLeavesDoesNotTakeTheLoadAlong(t *testing.T) {
+	h := start(t, 100)
+	begun, release := make(chan struct{}), make(chan struct{})
+	h.load = func(ctx context.Context, _ string) error {
+		close(begun)
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() { _, err := h.Lease(gone, "a"); left <- err }()
+	<-begun
+	stays := make(chan error, 1)
+	go func() {
+		l, err := h.Lease(t.Context(), "a")
+		if err == nil {
+			l.Release()
+		}
+		stays <- err
+	}()
+	for h.waiting("a") < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("who left got %v", err)
+	}
+	close(release)
+	if err := <-stays; err != nil {
+		t.Errorf("who stayed got %v", err)
+	}
+}
+
+func (h *harness) waiting(key string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f := h.loading[key]; f != nil {
+		return len(f.waiters)
+	}
+	return 0
+}
+
+func TestLoadEndsWhenNobodyWaits(t *testing.T) {
+	h := start(t, 100)
+	ended := make(chan error, 1)
+	begun := make(chan struct{})
+	h.load = func(ctx context.Context, _ string) error {
+		close(begun)
+		<-ctx.Done()
+		ended <- ctx.Err()
+		return nil // too late: the value must be freed, not kept
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	go func() { <-begun; cancel() }()
+	if _, err := h.Lease(gone, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the load's context: %v", err)
+	}
+	for h.frees.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if h.keys() != "" {
+		t.Errorf("resident %s", h.keys())
+	}
+}
+
+func TestMissingIsRememberedForAWhile(t *testing.T) {
+	h := start(t, 100)
+	fault := fmt.Errorf("%w: a", errMissing)
+	h.load = func(context.Context, string) error { return fault }
+	for range 3 {
+		if _, err := h.Lease(t.Context(), "a"); !errors.Is(err, errMissing) {
+			t.Fatal(err)
+		}
+	}
+	if n := h.loads.Load(); n != 1 {
+		t.Errorf("%d loads while it is remembered", n)
+	}
+	h.now.Add(6)
+	h.load = func(context.Context, string) error { return nil }
+	h.lease(t, "a").Release()
+
+	h.load = func(context.Context, string) error { return errors.New("network down") }
+	for range 2 {
+		if _, err := h.Lease(t.Context(), "b"); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	if n := h.loads.Load(); n != 4 {
+		t.Errorf("%d loads: a passing fault was remembered", n)
+	}
+}
+
+func TestDropForgetsEverythingOfAKey(t *testing.T) {
+	h := start(t, 100)
+	l := h.lease(t, "a")
+	if !h.Drop("a") || h.Drop("a") || h.keys() != "" || l.Value().freed.Load() {
+		t.Error("drop under a lease")
+	}
+	l.Release()
+	if !l.Value().freed.Load() {
+		t.Error("not freed")
+	}
+	begun, release := make(chan struct{}), make(chan struct{})
+	h.load = func(context.Context, string) error { close(begun); <-release; return nil }
+	done := make(chan *Lease[*value], 1)
+	go func() { done <- h.lease(t, "b") }()
+	<-begun
+	h.Drop("b") // while it loads: the waiter is answered, the cache keeps nothing
+	close(release)
+	(<-done).Release()
+	if h.keys() != "" || h.frees.Load() != 2 {
+		t.Errorf("resident %s, %d frees", h.keys(), h.frees.Load())
+	}
+}
+
+func TestPin(t *testing.T) {
+	h := start(t, 20)
+	for range 2 {
+		if err := h.Pin(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"b", "c", "d"} {
+		h.lease(t, key).Release()
+	}
+	if h.keys() != "acd" {
+		t.Errorf("resident %s", h.keys())
+	}
+	if !h.Unpin("a") || h.Unpin("a") || h.keys() != "ad" { // a is now the most recently used
+		t.Errorf("resident %s", h.keys())
+	}
+	h.load = func(context.Context, string) error { return errMissing }
+	if err := h.Pin(t.Context(), "x"); !errors.Is(err, errMissing) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestPanickingLoad(t *testing.T) {
+	h := start(t, 20)
+	h.load = func(context.Context, string) error { panic("broken") }
+	if _, err := h.Lease(t.Context(), "a"); !errors.Is(err, ErrPanic) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestStress mixes everything: no value is freed while it is leased, each is freed
+// once, and the bytes are those of what is kept.
+func TestStress(t *testing.T) {
+	h := start(t, 50)
+	h.load = func(ctx context.Context, key string) error {
+		if key == "k9" {
+			return errMissing
+		}
+		time.Sleep(time.Duration(rand.IntN(50)) * time.Microsecond)
+		return ctx.Err()
+	}
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(g), 1))
+			for range 2000 {
+				key := fmt.Sprintf("k%d", r.IntN(12))
+				switch r.IntN(20) {
+				case 0:
+					h.Drop(key)
+				case 1:
+					_ = h.Pin(t.Context(), key)
+				case 2:
+					h.Unpin(key)
+				default:
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(20+r.IntN(200))*time.Microsecond)
+					if l, err := h.Lease(ctx, key); err == nil {
+						if l.Value().key != key || l.Value().freed.Load() {
+							t.Errorf("%s: wrong or freed value %s", key, l.Value().key)
+						}
+						l.Release()
+					}
+					cancel()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for h.waitingAny() {
+		time.Sleep(time.Millisecond)
+	}
+	kept := int64(0)
+	for _, r := range h.Resident() {
+		if r.Leases != 0 {
+			t.Errorf("%s has %d leases at rest", r.Key, r.Leases)
+		}
+		if !r.Pinned {
+			kept += r.Bytes
+		}
+	}
+	if h.bytes != kept || kept > 50 {
+		t.Errorf("%d bytes counted, %d kept", h.bytes, kept)
+	}
+	for i := range 12 {
+		h.Drop(fmt.Sprintf("k%d", i))
+	}
+	if n := testutil.ToFloat64(h.o.Metrics.bytes); n != 0 || h.keys() != "" {
+		t.Errorf("%v bytes resident at the end", n)
+	}
+}
+
+func (h *harness) waitingAny() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.loading) > 0
+}
