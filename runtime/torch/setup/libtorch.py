@@ -12,6 +12,7 @@ folder beside DEST that is renamed at the end: an interrupted run leaves nothing
 """
 import argparse
 import fcntl
+import glob
 import hashlib
 import os
 import platform
@@ -73,7 +74,8 @@ def install(lock, keep, dest, marker):
     if os.path.exists(os.path.join(dest, marker)):
         return
     parent = os.path.dirname(dest)
-    os.makedirs(parent, exist_ok=True)
+    for left in glob.glob(os.path.join(glob.escape(parent), ".libtorch-*")):  # by a run that was killed: we hold the lock
+        shutil.rmtree(left, ignore_errors=True)
     free = shutil.disk_usage(parent).free
     need = 12e9 if marker == "cuda.ok" else 2.5e9
     if free < need:
