@@ -53,7 +53,7 @@ func DefaultLimits() Limits {
 	return Limits{BodyBytes: 1 << 20, Inputs: 256, Timeout: time.Minute}
 }
 
-// Deps is what the API stands on. All but Origins are needed.
+// Deps is what the API stands on. All but Origins and Keys are needed.
 type Deps struct {
 	Engine   Engine
 	Adapters Adapters
@@ -62,6 +62,7 @@ type Deps struct {
 	Registry *prometheus.Registry // served at /metrics; the API adds its own collectors
 	Log      *slog.Logger
 	Origins  []string // web origins that may call the API; see middleware.CORS
+	Keys     Keys     // who may do what
 }
 
 func (d Deps) check() error {
@@ -124,7 +125,8 @@ func newRouter(d Deps) (*chi.Mux, error) {
 	return r, nil
 }
 
-// operations are the routes of operators and tools. They answer in every state.
+// operations are the routes of operators and tools. They answer in every state, and
+// without a key.
 func (a *api) operations(r chi.Router) {
 	r.Get("/healthz", a.healthz)
 	r.Get("/readyz", a.readyz)
@@ -135,7 +137,7 @@ func (a *api) operations(r chi.Router) {
 // v1 are the routes of users.
 func (a *api) v1(r chi.Router) {
 	r.Group(func(r chi.Router) {
-		r.Use(middleware.Timeout(a.Limits.Timeout))
+		r.Use(middleware.Timeout(a.Limits.Timeout), a.allow(scopeInfer))
 		a.adapterRoutes(r)
 		// Scoring changes nothing, so it takes what curl -d sends unless told otherwise.
 		r.With(

@@ -22,12 +22,14 @@ type serveCmd struct {
 	baseFlags
 	logFlags
 	Listen       string        `default:"127.0.0.1:8080" help:"Address to serve on. Port 0 takes a free one, which is logged."`
-	Public       bool          `help:"Allow an address that other machines can reach. There are no keys yet: whoever reaches it may use it."`
+	InferKey     []string      `help:"Key that may ask; give the flag once for each. Best by the environment, where other users of the machine cannot see it." placeholder:"KEY"`
+	AdminKey     []string      `help:"Key that may do everything; give the flag once for each." placeholder:"KEY"`
 	CORSOrigin   []string      `name:"cors-origin" help:"Web origin whose pages may call the API, such as https://app.example; give the flag once for each." placeholder:"ORIGIN"`
 	MaxBody      int64         `default:"1048576" help:"Largest request body in bytes."`
 	MaxInputs    int           `default:"256" help:"Most texts of one request."`
 	Timeout      time.Duration `default:"60s" help:"Longest time to an answer."`
 	DrainTimeout time.Duration `default:"30s" help:"Longest time to finish running requests after SIGTERM."`
+	keys         handlers.Keys
 	DrainDelay   time.Duration `default:"0s" help:"After SIGTERM, how long /readyz fails before the port closes, for load balancers to notice."`
 }
 
@@ -37,9 +39,14 @@ func (c *serveCmd) Validate() error {
 	if err != nil {
 		return fmt.Errorf("--listen %q is not an address; write HOST:PORT, such as 127.0.0.1:8080", c.Listen)
 	}
-	if !c.Public && !loopback(host) {
-		return fmt.Errorf("--listen %s can be reached from other machines, and there are no keys; add --public to allow it", c.Listen)
+	keys, err := handlers.NewKeys(c.InferKey, c.AdminKey)
+	if err != nil {
+		return err
 	}
+	if keys.Empty() && !loopback(host) {
+		return fmt.Errorf("--listen %s can be reached from other machines, and there are no keys: set VALENCE_INFER_KEY or VALENCE_ADMIN_KEY, or listen on 127.0.0.1", c.Listen)
+	}
+	c.keys = keys
 	if c.MaxBody < 1 || c.MaxInputs < 1 || c.Timeout <= 0 || c.DrainTimeout <= 0 || c.DrainDelay < 0 {
 		return errors.New("--max-body, --max-inputs, --timeout and --drain-timeout must be positive")
 	}
@@ -113,7 +120,7 @@ func (c *serveCmd) server(h http.Handler, log *slog.Logger) *http.Server {
 // ready puts the API behind the port, warms up, and opens the gate.
 func (c *serveCmd) ready(ctx context.Context, front *front, gate *handlers.Gate, registry *prometheus.Registry, log *slog.Logger, s *stack) error {
 	api, err := handlers.New(handlers.Deps{
-		Engine: s.engine, Adapters: s.adapters, Ready: gate, Registry: registry, Log: log, Origins: c.CORSOrigin,
+		Engine: s.engine, Adapters: s.adapters, Ready: gate, Registry: registry, Log: log, Origins: c.CORSOrigin, Keys: c.keys,
 		Limits: handlers.Limits{BodyBytes: c.MaxBody, Inputs: c.MaxInputs, Timeout: c.Timeout},
 	})
 	if err == nil {

@@ -98,6 +98,33 @@ func TestServeAnswersAndDrains(t *testing.T) {
 	}
 }
 
+func TestServeAsksForKeys(t *testing.T) {
+	t.Setenv("VALENCE_INFER_KEY", "first-infer-key-1,second-infer-key-2")
+	url, log, _ := serve(t, "--admin-key", "the-admin-key-123456", "--listen", "0.0.0.0:0")
+	url = "http://127.0.0.1:" + url[strings.LastIndex(url, ":")+1:]
+	if status, answer := post(t, url, `{"text": "x"}`); status != 401 || answer["code"] != "unauthorized" {
+		t.Errorf("%d %v", status, answer)
+	}
+	for _, key := range []string{"first-infer-key-1", "second-infer-key-2", "the-admin-key-123456"} {
+		r, err := http.NewRequest(http.MethodPost, url+"/v1/sentiment", strings.NewReader(`{"text": "x"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+key)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != 200 {
+			t.Errorf("%s: status %d", key, resp.StatusCode)
+		}
+	}
+	if strings.Contains(log.String(), "infer-key-1") || strings.Contains(log.String(), "the-admin-key") {
+		t.Error("a key is in the log")
+	}
+}
+
 // TestServeFinishesWhatRuns stops the server in the middle of a large request.
 func TestServeFinishesWhatRuns(t *testing.T) {
 	url, log, stop := serve(t)
