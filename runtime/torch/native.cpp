@@ -1,5 +1,6 @@
 #include "native.h"
 
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <dlfcn.h>
 #include <torch/torch.h>
 #include <torch/version.h>
@@ -67,6 +68,24 @@ vl_tensor vl_rms_norm(vl_tensor x, vl_tensor w, double eps) {
 
 vl_tensor vl_gelu_tanh(vl_tensor x) {
   return guarded([&]() -> vl_tensor { return new at::Tensor(at::gelu(ref(x), "tanh")); }, nullptr);
+}
+
+vl_tensor vl_linear(vl_tensor x, vl_tensor w) {
+  return guarded(
+      [&]() -> vl_tensor {
+        const at::Tensor &in = ref(x), &weight = ref(w);
+        bool gradients = at::GradMode::is_enabled() && (in.requires_grad() || weight.requires_grad());
+        if (gradients || !in.is_cpu() || in.scalar_type() != at::kFloat || !at::globalContext().userEnabledMkldnn()) {
+          return new at::Tensor(at::linear(in, weight));
+        }
+        static const auto op = c10::Dispatcher::singleton()
+                                   .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
+                                   .typed<at::Tensor(const at::Tensor &, const at::Tensor &, const std::optional<at::Tensor> &,
+                                                     std::string_view, c10::List<std::optional<at::Scalar>>,
+                                                     std::optional<std::string_view>)>();
+        return new at::Tensor(op.call(in.contiguous(), weight, std::nullopt, "none", c10::List<std::optional<at::Scalar>>(), std::nullopt));
+      },
+      nullptr);
 }
 
 vl_tensor vl_attention(vl_tensor q, vl_tensor k, vl_tensor v, vl_tensor bias) {

@@ -75,3 +75,7 @@ func geluTanh(x lib.Ctensor) lib.Ctensor { return lib.Ctensor(C.vl_gelu_tanh(C.v
 func attention(q, k, v, bias lib.Ctensor) lib.Ctensor {
 	return lib.Ctensor(C.vl_attention(C.vl_tensor(q), C.vl_tensor(k), C.vl_tensor(v), C.vl_tensor(bias)))
 }
+
+func linear(x, w lib.Ctensor) lib.Ctensor {
+	return lib.Ctensor(C.vl_linear(C.vl_tensor(x), C.vl_tensor(w)))
+}

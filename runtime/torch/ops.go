@@ -26,8 +26,7 @@ func (s *Scope) Linear(x, w Tensor) Tensor {
 	if !s.ok(x, w) {
 		return Tensor{}
 	}
-	lib.AtgLinear(s.out, x.c, w.c, nil)
-	return s.take()
+	return s.own(linear(x.c, w.c))
 }
 
 // MatMul is the product of [..., n, k] and [..., k, m].
