@@ -50,9 +50,9 @@ lint: libtorch ## golangci-lint, with the import rules
 
 fixtures: ## make the reference fixtures again with transformers and PEFT (needs Python 3.11)
 	python3.11 -m venv $(CACHE)/fixtures
-	$(CACHE)/fixtures/bin/pip install --quiet -r runtime/mt5/testdata/requirements.txt -r runtime/tokenizer/testdata/requirements.txt
+	$(CACHE)/fixtures/bin/pip install --quiet -r runtime/mt5/testdata/requirements.txt -r runtime/tokenizer/testdata/requirements.txt -r runtime/train/metrics/testdata/requirements.txt
 	cd runtime/tokenizer/testdata && $(CACHE)/fixtures/bin/python make_layouts.py
-	for f in runtime/safetensors runtime/mt5 runtime/mt5/checkpoint adapters/peft; do \
+	for f in runtime/safetensors runtime/mt5 runtime/mt5/checkpoint runtime/train/metrics adapters/peft/pickle adapters/peft; do \
 	  echo "$$f"; OMP_NUM_THREADS=1 $(CACHE)/fixtures/bin/python $$f/testdata/make.py || exit 1; done
 
 bench: libtorch ## time the tokenizer and the builtin base

@@ -9,6 +9,7 @@ import (
 	"math"
 
 	"valence/runtime/engine"
+	"valence/runtime/mt5/spec"
 )
 
 // ErrCanary is wrapped when an adapter no longer gives its recorded scores.
@@ -23,11 +24,12 @@ const CanaryTolerance = 5e-3
 type Entry struct {
 	ID         string
 	Version    string // "v1", "v2", ...; "" for the base
-	Digest     string // "sha256:..." of the tensors and labels
+	Digest     string // "sha256:..." of all that its answers depend on; see peft.Digest
 	Sidecar    Sidecar
 	Task       *engine.Task
-	Sites      int // IA3 vectors
-	Parameters int // their elements
+	Vectors    *spec.Vectors // nil for the base
+	Sites      int           // IA3 vectors
+	Parameters int           // their elements
 }
 
 // Predictor answers rows. It is met by *engine.Engine.

@@ -15,6 +15,7 @@ import (
 func (a *api) adapterRoutes(r chi.Router) {
 	r.Get("/v1/adapters", a.listAdapters)
 	byID(r, http.MethodGet, "", a.getAdapter)
+	byID(r, http.MethodGet, "/anatomy", a.getAnatomy)
 }
 
 // byID adds a route below one adapter. An action's name wins over the second half
@@ -84,6 +85,23 @@ func (a *api) getAdapter(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.respond(w, r, infoOf(entry))
+}
+
+// anatomyInfo answers GET /v1/adapters/{id}/anatomy.
+type anatomyInfo struct {
+	ID      string `json:"id"`
+	Version string `json:"version"`
+	adapters.Anatomy
+	Similar []adapters.Similarity `json:"similar"`
+}
+
+func (a *api) getAnatomy(w http.ResponseWriter, r *http.Request) {
+	entry, err := a.Adapters.Lookup(r.Context(), adapterRefOf(r))
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	a.respond(w, r, anatomyInfo{entry.ID, entry.Version, adapters.AnatomyOf(entry.Vectors), adapters.Similar(entry, a.Adapters.List())})
 }
 
 func infoOf(e *adapters.Entry) adapterInfo {

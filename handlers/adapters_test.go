@@ -85,3 +85,28 @@ func TestAdapterLookupFails(t *testing.T) {
 	s.do(http.MethodGet, "/v1/adapters/acme/reviews", "").problem(t, 503, "timeout")
 	s.post(`{"text":"a"}`).problem(t, 503, "timeout")
 }
+
+func TestAnatomy(t *testing.T) {
+	s := serve(t, nil)
+	for _, path := range []string{"acme/reviews", "acme%2Freviews", "base"} {
+		a := s.do(http.MethodGet, "/v1/adapters/"+path+"/anatomy", "")
+		var got struct {
+			ID      string
+			Sites   []struct{ Module string }
+			Similar []struct{ ID string }
+		}
+		if err := json.Unmarshal(a.body, &got, json.MatchCaseInsensitiveNames(true)); err != nil || a.StatusCode != http.StatusOK {
+			t.Fatalf("%s: status %d: %s", path, a.StatusCode, a.body)
+		}
+		if path == "base" {
+			if len(got.Sites)+len(got.Similar) != 0 {
+				t.Errorf("the base: %s", a.body)
+			}
+			continue
+		}
+		if got.ID != "acme/reviews" || len(got.Sites) != 1 || got.Sites[0].Module != "a.k" || len(got.Similar) != 1 || got.Similar[0].ID != "acme/careful" {
+			t.Errorf("%s: %s", path, a.body)
+		}
+	}
+	s.do(http.MethodGet, "/v1/adapters/nobody/anatomy", "").problem(t, http.StatusNotFound, "adapter_not_found")
+}

@@ -90,7 +90,11 @@ func asContract(r *http.Request, body []byte) *http.Request {
 		method = http.MethodGet
 	}
 	if id, ok := strings.CutPrefix(path, "/v1/adapters/"); ok {
+		id, found := strings.CutSuffix(id, "/anatomy")
 		path = "/v1/adapters/" + strings.Replace(id, "/", "%2F", 1)
+		if found {
+			path += "/anatomy"
+		}
 	}
 	out := httptest.NewRequest(method, path, bytes.NewReader(body))
 	if len(body) > 0 {

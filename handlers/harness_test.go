@@ -21,6 +21,7 @@ import (
 
 	"valence/adapters"
 	"valence/runtime/engine"
+	"valence/runtime/mt5/spec"
 )
 
 type fakeEngine struct {
@@ -58,6 +59,8 @@ func registry(t *testing.T) *adapters.Static {
 	careful := entry("acme/careful")
 	careful.Sidecar.AbstainBelow = 0.9
 	reviews := entry("acme/reviews")
+	careful.Vectors = &spec.Vectors{Sites: []spec.Site{{Module: "a.k", Size: 2}}, Data: []float32{0.5, 1.5}}
+	reviews.Vectors = &spec.Vectors{Sites: []spec.Site{{Module: "a.k", Size: 2}}, Data: []float32{1.5, 1.5}}
 	reviews.Sidecar.Metrics = []byte(`{"accuracy":0.91}`)
 	reviews.Sidecar.Template = "Review: {text}"
 	s, err := adapters.NewStatic(entry("base"), reviews, careful)

@@ -21,6 +21,25 @@ type Config struct {
 	PEFTVersion string  // peft_version, or "" for null
 }
 
+// field is a member of adapter_config.json.
+type field struct {
+	name  string
+	value any // *Modules or *string
+}
+
+// fields are those that c holds.
+func (c *Config) fields() []field {
+	return []field{
+		{"target_modules", &c.Target},
+		{"feedforward_modules", &c.FeedForward},
+		{"exclude_modules", &c.Exclude},
+		{"task_type", &c.TaskType},
+		{"base_model_name_or_path", &c.BaseModel},
+		{"revision", &c.Revision},
+		{"peft_version", &c.PEFTVersion},
+	}
+}
+
 // refusedFields change what an adapter does in a way that is not supported, unless
 // they are absent, null, false or empty. Every other unknown field is ignored, as
 // PEFT ignores it.
@@ -53,21 +72,9 @@ func (c *Config) parse(data []byte) error {
 		return err
 	}
 	var peftType string
-	for _, f := range []struct {
-		name string
-		to   any
-	}{
-		{"peft_type", &peftType},
-		{"target_modules", &c.Target},
-		{"feedforward_modules", &c.FeedForward},
-		{"exclude_modules", &c.Exclude},
-		{"task_type", &c.TaskType},
-		{"base_model_name_or_path", &c.BaseModel},
-		{"revision", &c.Revision},
-		{"peft_version", &c.PEFTVersion},
-	} {
+	for _, f := range append(c.fields(), field{"peft_type", &peftType}) {
 		if value, ok := fields[f.name]; ok {
-			if err := json.Unmarshal(value, f.to); err != nil {
+			if err := json.Unmarshal(value, f.value); err != nil {
 				return fmt.Errorf("%s: %w", f.name, err)
 			}
 		}

@@ -16,31 +16,42 @@ import (
 	"valence/runtime/mt5/spec"
 )
 
-// Digest names an adapter by what it holds, not by how a file spells it: "sha256:"
-// and the hexadecimal SHA-256 of a sequence of netstrings ("<length>:<bytes>,"):
+// Digest names an adapter by what it answers with, not by how a file spells it:
+// "sha256:" and the hexadecimal SHA-256 of a sequence of netstrings
+// ("<length>:<bytes>,"):
 //
 //   - "valence adapter 1";
 //   - for each vector, in byte order of the keys: its key in a PEFT checkpoint; its
 //     shape, such as "1024x1" or "1x2816"; its values as little-endian float32;
-//   - for each label of the sidecar, in its order: "label", its name, its verbaliser.
+//   - for each label of the sidecar, in its order: "label", its name, its verbaliser;
+//   - "template", its text, "" where there is none;
+//   - "temperature", the number as little-endian float64, 1 where there is none;
+//   - "abstain_below", the number as little-endian float64, 0 where there is none.
 //
-// So an adapter has the same digest whichever way it came, whether its file holds
-// F32 or, with the same values, F16, and whatever else its sidecar says. The sidecar
-// is the text of valence.json, or nil; one that is not JSON, or whose labels are not
-// a list of objects with those two strings, gives an error that wraps ErrAdapter.
+// So an adapter has the same digest whichever way it came: from a safetensors file
+// or a pickle, of F32 or, with the same values, F16, with a default written out or
+// left out. What does not change an answer does not count: the sidecar's metrics and
+// canary rows, and which field of the configuration chose the vectors.
+//
+// The sidecar is the text of valence.json, or nil. One that is not JSON, or in which
+// those fields have other types, gives an error that wraps ErrAdapter.
 func Digest(v *spec.Vectors, sidecar []byte) (string, error) {
-	h := sha256.New()
-	frame(h, "valence adapter 1")
-	frameVectors(h, v)
-	labels, err := parseLabels(sidecar)
+	s, err := parseSidecar(sidecar)
 	if err != nil {
 		return "", fmt.Errorf("%w: %s: %w", ErrAdapter, sidecarFile, err)
 	}
-	for _, l := range labels {
+	h := sha256.New()
+	frame(h, "valence adapter 1")
+	frameVectors(h, v)
+	for _, l := range s.Labels {
 		frame(h, "label")
 		frame(h, l.Name)
 		frame(h, l.Verbaliser)
 	}
+	frame(h, "template")
+	frame(h, s.Template)
+	frameNumber(h, "temperature", s.Temperature)
+	frameNumber(h, "abstain_below", s.AbstainBelow)
 	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }
 
@@ -51,26 +62,26 @@ func frame[T string | []byte](h hash.Hash, s T) {
 	h.Write([]byte{','})
 }
 
+func frameNumber(h hash.Hash, name string, x float64) {
+	frame(h, name)
+	frame(h, binary.LittleEndian.AppendUint64(nil, math.Float64bits(x)))
+}
+
 func frameVectors(h hash.Hash, v *spec.Vectors) {
 	type vector struct {
-		spec.Site
+		site   spec.Site
 		key    string
 		values []float32
 	}
-	vectors, rest := make([]vector, len(v.Sites)), v.Data
-	for i, s := range v.Sites {
-		vectors[i], rest = vector{s, s.Key(), rest[:s.Size]}, rest[s.Size:]
+	vectors := make([]vector, 0, len(v.Sites))
+	for site, values := range vectorsOf(v) {
+		vectors = append(vectors, vector{site, site.Key(), values})
 	}
 	slices.SortFunc(vectors, func(a, b vector) int { return cmp.Compare(a.key, b.key) })
-	var bytes []byte
 	for _, x := range vectors {
-		bytes = bytes[:0]
-		for _, f := range x.values {
-			bytes = binary.LittleEndian.AppendUint32(bytes, math.Float32bits(f))
-		}
 		frame(h, x.key)
-		frame(h, dimensions(x.Shape()))
-		frame(h, bytes)
+		frame(h, dimensions(x.site.Shape()))
+		frame(h, littleEndian(x.values))
 	}
 }
 
@@ -82,21 +93,22 @@ func dimensions(shape []int64) string {
 	return strings.Join(parts, "x")
 }
 
-// label is what the digest knows of a sidecar's label.
-type label struct {
-	Name       string `json:"name"`
-	Verbaliser string `json:"verbaliser"`
+// sidecar is what the digest knows of a valence.json.
+type sidecar struct {
+	Labels []struct {
+		Name       string `json:"name"`
+		Verbaliser string `json:"verbaliser"`
+	} `json:"labels"`
+	Template     string  `json:"template"`
+	Temperature  float64 `json:"temperature"`
+	AbstainBelow float64 `json:"abstain_below"`
 }
 
-func parseLabels(sidecar []byte) ([]label, error) {
-	if sidecar == nil {
-		return nil, nil
+func parseSidecar(text []byte) (sidecar, error) {
+	s := sidecar{Temperature: 1}
+	if text == nil {
+		return s, nil
 	}
-	var s struct {
-		Labels []label `json:"labels"`
-	}
-	if err := json.Unmarshal(sidecar, &s); err != nil {
-		return nil, err
-	}
-	return s.Labels, nil
+	err := json.Unmarshal(text, &s)
+	return s, err
 }

@@ -2,6 +2,7 @@ package peft
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"valence/runtime/mt5/spec"
@@ -31,7 +32,9 @@ func TestDigest(t *testing.T) {
 	reference := digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, labels)
 	for name, same := range map[string]string{
 		"order of the sites": digest([]spec.Site{wo, k}, []float32{3, 4, 1, 2}, labels),
-		"spelling":           digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, `{"labels": [{"verbaliser":"\u0078","name":"a"}, {"name":"b","verbaliser":"y"}], "temperature": 2}`),
+		"spelling":           digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, `{"labels": [{"verbaliser":"\u0078","name":"a"}, {"name":"b","verbaliser":"y"}], "temperature": 1.0, "template": "", "abstain_below": 0e3}`),
+		"metrics":            digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, strings.Replace(labels, "{", `{"metrics":{"accuracy":1},`, 1)),
+		"canary rows":        digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, strings.Replace(labels, "{", `{"canary":[{"text":"t","scores":{"a":1,"b":0}}],`, 1)),
 	} {
 		if same != reference {
 			t.Errorf("%s changes the digest", name)
@@ -46,6 +49,11 @@ func TestDigest(t *testing.T) {
 		"no sidecar":          digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, ""),
 		"order of the labels": digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, `{"labels":[{"name":"b","verbaliser":"y"},{"name":"a","verbaliser":"x"}]}`),
 		"a verbaliser":        digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, `{"labels":[{"name":"a","verbaliser":"x"},{"name":"b","verbaliser":"z"}]}`),
+		"a template":          digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, strings.Replace(labels, "{", `{"template":"{text}",`, 1)),
+		"another template":    digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, strings.Replace(labels, "{", `{"template":"({text})",`, 1)),
+		"a temperature":       digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, strings.Replace(labels, "{", `{"temperature":0.5,`, 1)),
+		"close temperature":   digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, strings.Replace(labels, "{", `{"temperature":0.50000001,`, 1)),
+		"a threshold":         digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, strings.Replace(labels, "{", `{"abstain_below":0.5,`, 1)),
 		"text that moves":     digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, `{"labels":[{"name":"ax","verbaliser":""},{"name":"b","verbaliser":"y"}]}`),
 	} {
 		if slices.Contains(others, other) {
@@ -53,7 +61,7 @@ func TestDigest(t *testing.T) {
 		}
 		others = append(others, other)
 	}
-	if got := digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, `{"template":"{text}"}`); got != digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, "") {
+	if got := digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, `{"metrics":{"accuracy":1}}`); got != digest([]spec.Site{k, wo}, []float32{1, 2, 3, 4}, "") {
 		t.Error("a sidecar without labels changes the digest")
 	}
 }
@@ -69,5 +77,12 @@ func TestDigestLeavesTheVectorsAlone(t *testing.T) {
 	}
 	if !slices.Equal(sites, f.Vectors.Sites) || !slices.Equal(data, f.Vectors.Data) {
 		t.Error("Digest changed its argument")
+	}
+}
+
+func TestDigestRefuses(t *testing.T) {
+	for _, text := range []string{``, `{`, `[]`, `{"labels":[1]}`, `{"labels":[{"name":1}]}`, `{"template":1}`, `{"temperature":"1"}`, `{"abstain_below":[]}`, `{"temperature":1e999}`} {
+		_, err := Digest(&spec.Vectors{}, []byte(text))
+		wants(t, err, sidecarFile)
 	}
 }

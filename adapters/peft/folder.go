@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"valence/runtime/mt5/spec"
 )
@@ -16,6 +17,7 @@ const (
 	weightsFile = "adapter_model.safetensors"
 	pickleFile  = "adapter_model.bin"
 	sidecarFile = "valence.json"
+	cardFile    = "README.md"
 )
 
 // Bounds of the files in bytes. The weights' is several times what vectors for every
@@ -26,12 +28,34 @@ const (
 	maxSidecar = 1 << 20
 )
 
-// Folder is an adapter as a folder holds it.
+// Folder is an adapter as a folder holds it. Read and NewFolder make them.
 type Folder struct {
 	Config  Config
 	Vectors *spec.Vectors
-	Sidecar []byte // valence.json, or nil where there is none; of its fields only labels are looked at here
+	Sidecar []byte // valence.json, or nil where there is none; only what the digest covers is looked at here
 	Digest  string // what function Digest says of Vectors and Sidecar
+}
+
+// NewFolder puts together what the configuration chooses on the model: its Sites, in
+// their order, must be those of the vectors. The sidecar is the text of valence.json,
+// or nil. Errors wrap ErrAdapter.
+func NewFolder(model *spec.Config, config Config, vectors *spec.Vectors, sidecar []byte) (*Folder, error) {
+	sites, err := config.Sites(model)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Equal(sites, vectors.Sites) {
+		return nil, fmt.Errorf("%w: the vectors are not those that target_modules choose on the model", ErrAdapter)
+	}
+	return withDigest(config, vectors, sidecar)
+}
+
+func withDigest(config Config, vectors *spec.Vectors, sidecar []byte) (*Folder, error) {
+	digest, err := Digest(vectors, sidecar)
+	if err != nil {
+		return nil, err
+	}
+	return &Folder{config, vectors, sidecar, digest}, nil
 }
 
 // ReadDir reads the adapter in a folder on disk. Symbolic links are followed within
@@ -52,7 +76,8 @@ func ReadDir(path string, model *spec.Config) (*Folder, error) {
 
 // Read reads the adapter at the root of fsys, for the given model. It checks that
 // every vector that the configuration asks for is there with its shape and finite
-// values, and nothing else is. Errors wrap ErrAdapter and name the file, and the
+// values, and nothing else is. The vectors are in adapter_model.safetensors or,
+// where there is none, in adapter_model.bin, of which no code is run. Errors wrap ErrAdapter and name the file, and the
 // field or tensor.
 func Read(fsys fs.FS, model *spec.Config) (*Folder, error) {
 	data, err := readFile(fsys, configFile, maxConfig)
@@ -75,11 +100,7 @@ func Read(fsys fs.FS, model *spec.Config) (*Folder, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	digest, err := Digest(vectors, sidecar)
-	if err != nil {
-		return nil, err
-	}
-	return &Folder{*config, vectors, sidecar, digest}, nil
+	return withDigest(*config, vectors, sidecar)
 }
 
 // readFile reads a regular file of at most limit bytes.

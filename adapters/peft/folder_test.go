@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"valence/adapters/peft/pickle"
 	"valence/runtime/safetensors"
 )
 
@@ -20,7 +21,7 @@ func TestReadFixtures(t *testing.T) {
 		Shapes map[string][]int64
 	}
 	decodeFixture(t, "expected.json", &expected)
-	if len(expected) != 8 {
+	if len(expected) != 10 {
 		t.Fatalf("%d adapters in expected.json", len(expected))
 	}
 	for name, want := range expected {
@@ -130,14 +131,20 @@ func TestReadOtherModel(t *testing.T) {
 func TestReadFiles(t *testing.T) {
 	model := base(t, "mt5")
 	whole := loadAdapter(t, "mt5/default")
+	pickled := readFixture(t, "mt5/pickle/"+pickleFile)
 	for name, c := range map[string]struct {
 		change func(fstest.MapFS)
 		want   []string
 		is     error
 	}{
-		"no config":       {func(f fstest.MapFS) { delete(f, configFile) }, []string{configFile}, fs.ErrNotExist},
-		"no weights":      {func(f fstest.MapFS) { delete(f, weightsFile) }, []string{weightsFile}, fs.ErrNotExist},
-		"pickle only":     {func(f fstest.MapFS) { f[pickleFile] = f[weightsFile]; delete(f, weightsFile) }, []string{pickleFile, "save it again"}, ErrAdapter},
+		"no config":    {func(f fstest.MapFS) { delete(f, configFile) }, []string{configFile}, fs.ErrNotExist},
+		"no weights":   {func(f fstest.MapFS) { delete(f, weightsFile) }, []string{weightsFile}, fs.ErrNotExist},
+		"not a pickle": {func(f fstest.MapFS) { f[pickleFile] = f[weightsFile]; delete(f, weightsFile) }, []string{pickleFile, "does not begin as torch.save"}, pickle.ErrFormat},
+		"a long pickle": {func(f fstest.MapFS) {
+			f[pickleFile] = &fstest.MapFile{Data: make([]byte, maxWeights+1)}
+			delete(f, weightsFile)
+		}, []string{pickleFile, "larger"}, ErrAdapter},
+		"cut, and pickle": {func(f fstest.MapFS) { f[weightsFile].Data = nil; f[pickleFile] = &fstest.MapFile{Data: pickled} }, []string{weightsFile, "truncated"}, safetensors.ErrFormat},
 		"config too long": {func(f fstest.MapFS) { f[configFile].Data = make([]byte, maxConfig+1) }, []string{configFile, "larger than the limit of 1048576"}, ErrAdapter},
 		"a long sidecar":  {func(f fstest.MapFS) { f[sidecarFile] = &fstest.MapFile{Data: make([]byte, maxSidecar+1)} }, []string{sidecarFile, "larger"}, ErrAdapter},
 		"cut weights":     {func(f fstest.MapFS) { f[weightsFile].Data = f[weightsFile].Data[:100] }, []string{weightsFile, "truncated"}, safetensors.ErrFormat},

@@ -64,11 +64,17 @@ func (m *Modules) unmarshalNames(data []byte) error {
 }
 
 // MarshalJSON writes what UnmarshalJSON reads.
-func (m Modules) MarshalJSON() ([]byte, error) {
-	if m.Pattern != nil {
-		return json.Marshal(m.Pattern)
+func (m Modules) MarshalJSON() ([]byte, error) { return json.Marshal(m.value()) }
+
+// value is the list, the string or nil.
+func (m Modules) value() any {
+	switch {
+	case m.Pattern != nil:
+		return *m.Pattern
+	case m.Names != nil:
+		return m.Names
 	}
-	return json.Marshal(m.Names)
+	return nil
 }
 
 // match gives the test of a module's path: the whole path against a regular

@@ -139,7 +139,7 @@ func newEntry(s *stack, id, digest string, vectors *spec.Vectors, sidecar []byte
 	if err != nil {
 		return nil, err
 	}
-	entry := &adapters.Entry{ID: id, Digest: digest, Sidecar: side, Task: task}
+	entry := &adapters.Entry{ID: id, Digest: digest, Sidecar: side, Task: task, Vectors: vectors}
 	if vectors != nil {
 		entry.Version, entry.Sites, entry.Parameters = "v1", len(vectors.Sites), len(vectors.Data)
 	}

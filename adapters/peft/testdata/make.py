@@ -8,7 +8,7 @@
 
 <base>/config.json       two tiny models
 <base>/modules.json      every module of them that is no projection, by name
-<base>/<adapter>/        adapters as PEFT saves them, random vectors
+<base>/<adapter>/        adapters as PEFT saves them, random vectors; mt5/pickle and t5/legacy as adapter_model.bin
 expected.json            for each adapter: the digest, and the shape of each tensor
 matching.json            which projections PEFT adapts for a choice of modules: for each case a character a
                          projection, "." left alone, "o" output scaled, "i" input scaled, or PEFT's error;
@@ -45,12 +45,18 @@ ADAPTERS = {
     "t5/linear": dict(target_modules="all-linear", feedforward_modules=[], exclude_modules=["q"]),
     "t5/half": {},
     "t5/bfloat": {},
+    "mt5/pickle": {},
+    "t5/legacy": {},
 }
+PICKLED = {"mt5/pickle", "t5/legacy"}
 DTYPES = {"t5/half": torch.float16, "t5/bfloat": torch.bfloat16}
 SIDECAR = {
     "format": 1,
     "labels": [{"name": "bad", "verbaliser": "très bad"}, {"verbaliser": "good", "name": "good"}],
-    "template": "{text}",
+    "template": "Stimmung von: {text}",
+    "temperature": 1.25,
+    "abstain_below": 0.4,
+    "metrics": {"accuracy": 0.5},
 }
 
 ATTENTION_K = "encoder.block.0.layer.0.SelfAttention.k"
@@ -153,7 +159,29 @@ def digest(tensors: dict, sidecar: dict | None) -> str:
         out += netstring(struct.pack(f"<{len(values)}f", *values))
     for label in (sidecar or {}).get("labels", []):
         out += netstring(b"label") + netstring(label["name"].encode()) + netstring(label["verbaliser"].encode())
+    for field, default in (("template", ""), ("temperature", 1), ("abstain_below", 0)):
+        value = (sidecar or {}).get(field, default)
+        out += netstring(field.encode())
+        out += netstring(value.encode() if field == "template" else struct.pack("<d", value))
     return "sha256:" + hashlib.sha256(out).hexdigest()
+
+
+def save_legacy(path: pathlib.Path) -> None:
+    """Write a pickle again in PyTorch's format before the zip archive, with one storage.
+
+    Storages are named by their addresses there: one that has another name instead is the same every run.
+    """
+    tensors = torch.load(path, weights_only=True)
+    views = torch.cat([t.flatten() for t in tensors.values()]).split([t.numel() for t in tensors.values()])
+    tensors = {k: v.reshape(t.shape) for (k, t), v in zip(tensors.items(), views)}
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+    key = str(views[0].untyped_storage()._cdata).encode()
+    path.write_bytes(path.read_bytes().replace(b"X" + struct.pack("<I", len(key)) + key, b"X\1\0\0\x000"))
+
+
+def load_adapter(folder: pathlib.Path) -> dict:
+    pickled = folder / "adapter_model.bin"
+    return torch.load(pickled, weights_only=True) if pickled.exists() else load_file(folder / "adapter_model.safetensors")
 
 
 def save_adapter(name: str, options: dict) -> dict:
@@ -163,7 +191,10 @@ def save_adapter(name: str, options: dict) -> dict:
     for key, p in model.named_parameters():
         if "ia3_l" in key:
             p.data = (1 + 0.5 * torch.randn(p.shape, generator=generator)).to(DTYPES.get(name, torch.float32))
-    model.save_pretrained(folder, save_embedding_layers=False)  # else PEFT looks for the base to compare vocabularies
+    # With embedding layers PEFT would look for the base to compare vocabularies.
+    model.save_pretrained(folder, save_embedding_layers=False, safe_serialization=name not in PICKLED)
+    if name == "t5/legacy":
+        save_legacy(folder / "adapter_model.bin")
     (folder / "README.md").unlink()
     # PEFT writes sets in an order that changes from run to run.
     config = json.loads((folder / "adapter_config.json").read_text())
@@ -173,7 +204,7 @@ def save_adapter(name: str, options: dict) -> dict:
     if sidecar:
         (folder / "valence.json").write_text(json.dumps(sidecar, indent=1, ensure_ascii=False) + "\n")
     PeftModel.from_pretrained(base(name.split("/")[0]), folder)
-    tensors = load_file(folder / "adapter_model.safetensors")
+    tensors = load_adapter(folder)
     return {"digest": digest(tensors, sidecar), "shapes": {k: list(t.shape) for k, t in tensors.items()}}
 
 
