@@ -21,6 +21,35 @@ auto guarded(F f, decltype(f()) failed) -> decltype(f()) {
   }
 }
 
+// Rows of the smallest block that goes to oneDNN, and of the largest.
+constexpr int64_t kBlock = 64, kLargest = 4096;
+
+// onednn_linear is in weight^T, in blocks whose numbers of rows are powers of two, and what remains by MKL. oneDNN compiles
+// and keeps code for every shape that it meets: with the sizes of batches as they come memory would grow for a long time.
+at::Tensor onednn_linear(const at::Tensor &in, const at::Tensor &weight) {
+  static const auto multiply = c10::Dispatcher::singleton()
+                                   .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
+                                   .typed<at::Tensor(const at::Tensor &, const at::Tensor &, const std::optional<at::Tensor> &,
+                                                     std::string_view, c10::List<std::optional<at::Scalar>>,
+                                                     std::optional<std::string_view>)>();
+  auto shape = in.sizes().vec();
+  shape.back() = weight.size(0);
+  auto rows = in.reshape({-1, in.size(-1)}).contiguous();
+  auto out = at::empty({rows.size(0), weight.size(0)}, in.options());
+  int64_t at = 0;
+  for (int64_t size = kLargest; size >= kBlock; size /= 2) {
+    for (; out.size(0) - at >= size; at += size) {
+      out.narrow(0, at, size).copy_(
+          multiply.call(rows.narrow(0, at, size), weight, std::nullopt, "none", c10::List<std::optional<at::Scalar>>(), std::nullopt));
+    }
+  }
+  if (at < out.size(0)) {
+    auto rest = out.narrow(0, at, out.size(0) - at);
+    at::mm_out(rest, rows.narrow(0, at, out.size(0) - at), weight.t());
+  }
+  return out.view(shape);
+}
+
 at::Tensor &ref(vl_tensor t) { return *static_cast<at::Tensor *>(t); }
 
 }  // namespace
@@ -75,15 +104,10 @@ vl_tensor vl_linear(vl_tensor x, vl_tensor w) {
       [&]() -> vl_tensor {
         const at::Tensor &in = ref(x), &weight = ref(w);
         bool gradients = at::GradMode::is_enabled() && (in.requires_grad() || weight.requires_grad());
-        if (gradients || !in.is_cpu() || in.scalar_type() != at::kFloat || !at::globalContext().userEnabledMkldnn()) {
+        if (gradients || !in.is_cpu() || in.scalar_type() != at::kFloat || in.numel() < kBlock * in.size(-1)) {
           return new at::Tensor(at::linear(in, weight));
         }
-        static const auto op = c10::Dispatcher::singleton()
-                                   .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
-                                   .typed<at::Tensor(const at::Tensor &, const at::Tensor &, const std::optional<at::Tensor> &,
-                                                     std::string_view, c10::List<std::optional<at::Scalar>>,
-                                                     std::optional<std::string_view>)>();
-        return new at::Tensor(op.call(in.contiguous(), weight, std::nullopt, "none", c10::List<std::optional<at::Scalar>>(), std::nullopt));
+        return new at::Tensor(onednn_linear(in, weight));
       },
       nullptr);
 }

@@ -28,9 +28,9 @@ vl_tensor vl_upload(const void *data, size_t size, const int64_t *shape, int dim
 vl_tensor vl_rms_norm(vl_tensor x, vl_tensor w, double eps);
 // vl_gelu_tanh is the tanh approximation of GELU. (gotch's binding leaks the name of the approximation at each call.)
 vl_tensor vl_gelu_tanh(vl_tensor x);
-// vl_linear is x w^T. In float32 on a CPU without gradients it goes to oneDNN, which picks its kernel by what the processor
-// can do; at::linear goes to MKL, which on processors of other makers stays with AVX2: 104 GFLOP/s on one core of an AVX-512
-// EPYC where oneDNN reached 235.
+// vl_linear is x w^T. In float32 on a CPU without gradients, batches go to oneDNN, which picks its kernel by what the
+// processor can do; at::linear goes to MKL, which on processors of other makers stays with AVX2: 104 GFLOP/s on one core of
+// an AVX-512 EPYC where oneDNN reached 235. Few rows stay with MKL: oneDNN reorders the weights at every call.
 vl_tensor vl_linear(vl_tensor x, vl_tensor w);
 // vl_attention is softmax(q k^T + bias) v, unscaled; bias may be NULL. (gotch's binding cannot say "no bias".)
 vl_tensor vl_attention(vl_tensor q, vl_tensor k, vl_tensor v, vl_tensor bias);
