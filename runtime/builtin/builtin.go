@@ -1,4 +1,4 @@
-// Package builtin is the base that ships inside the binary: a small mT5 for plain English sentiment, with
+// Package builtin is the base that ships inside the binary: a small multilingual mT5 for sentiment, with
 // its tokenizer, labels and calibration, so that the server answers with nothing downloaded.
 //
 // base/README.md is its model card, train/ holds the scripts that made it, and testdata/reference.json

@@ -1,4 +1,4 @@
-"""What every step shares: the labels, the row type and reading and writing rows."""
+"""What every step shares: the tasks and their labels, the row type and reading and writing rows."""
 import json
 import os
 import tempfile
@@ -6,18 +6,41 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 LABELS = ("negative", "neutral", "positive")
-"""Label names in class order; each one is also its own verbaliser."""
+"""Labels of the task that is shipped, in class order; each one is also its own verbaliser."""
+
+TASKS = {
+    "sentiment": LABELS,
+    "polarity": ("negative", "positive"),
+    "emotion": ("anger", "anticipation", "disgust", "fear", "joy", "neutral", "sadness", "surprise", "trust"),
+    "rating": ("terrible", "bad", "okay", "good", "great"),
+}
+"""Label sets that the base learns. Several of them make it a better start for an adapter's own labels."""
+PREFIXES = {"sentiment": "", "polarity": "polarity: ", "emotion": "emotion: ", "rating": "rating: "}
+"""What is written before a text to ask for a task; the shipped one is asked for by the text alone."""
+WORDS = tuple(dict.fromkeys(word for labels in TASKS.values() for word in labels))
+"""Every label of every task, once. Targets are rows over these."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled text. `label` is an index into LABELS; `split` is train, dev or test."""
+    """One labelled text of a task. Several labels share the target equally; `split` is train, dev or test."""
 
     text: str
-    label: int
+    labels: list[str]
+    task: str
     source: str
     language: str
     split: str
+
+    @property
+    def label(self) -> int:
+        """The first label as an index into its task's label set."""
+        return TASKS[self.task].index(self.labels[0])
+
+    @property
+    def asked(self) -> str:
+        """The text as the model reads it."""
+        return PREFIXES[self.task] + self.text
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:

@@ -5,34 +5,42 @@
 FOLDER holds one folder a set, as each project publishes it: umsab, goemotions, vader, xed, afrisenti.
 Writes WORK/rows.jsonl. Every source is under a permissive licence; see the model card.
 
-The umsab validation split becomes the test split: nothing is trained, tuned or chosen on it.
+The umsab validation split becomes the test split: nothing is trained or tuned on it.
 """
 import argparse
+import hashlib
 import html
 import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
+import phrases
 import sentences
-from common import Row, write_rows
+from common import LABELS, Row, write_rows
 
 UMSAB = {"arabic": "ar", "english": "en", "french": "fr", "german": "de",
          "hindi": "hi", "italian": "it", "portuguese": "pt", "spanish": "es"}
-XED_PROJECTIONS = ("ar", "de", "es", "fr", "it", "pt")
-# AfriSenti languages whose words the small vocabulary can hold: Nigerian Pidgin, Mozambican
-# Portuguese, Algerian and Moroccan Arabic.
-AFRISENTI = {"pcm": "pcm", "por": "pt", "arq": "ar", "ary": "ar"}
+AFRISENTI = {"amh": "am", "arq": "ar", "ary": "ar", "hau": "ha", "ibo": "ig", "kin": "rw", "orm": "om", "pcm": "pcm",
+             "por": "pt", "swa": "sw", "tir": "ti", "tso": "ts", "twi": "tw", "yor": "yo"}
 VADER = {"tweets": "tweets_GroundTruth.txt", "amazon": "amazonReviewSnippets_GroundTruth.txt",
          "movies": "movieReviewSnippets_GroundTruth.txt", "nyt": "nytEditorialSnippets_GroundTruth.txt"}
 VADER_THRESHOLD = 0.5
 """Mean rating (-4 to 4) from which a VADER snippet counts as positive, or negative below its opposite."""
+RATINGS = ((-2.0, "terrible"), (-0.75, "bad"), (0.75, "okay"), (2.0, "good"), (9.0, "great"))
+"""Upper bounds of the mean rating for the five steps."""
 
 # Plutchik's emotions as XED numbers them. Anticipation (2) and surprise (7) say nothing of polarity.
+XED_EMOTIONS = {1: "anger", 2: "anticipation", 3: "disgust", 4: "fear", 5: "joy", 6: "sadness", 7: "surprise", 8: "trust"}
 XED_POSITIVE, XED_NEGATIVE = {5, 8}, {1, 3, 4, 6}
-PROJECTED_SHARE = 0.35
-"""Share of XED's projected lines that is kept: their labels come from other languages' subtitles, and are noisy."""
-DEV_SHARE = 0.04
+XED_CODES = {"br": "pt", "cn": "zh", "tw": "zh"}
+"""Projections whose file name is not the language's code."""
+EKMAN = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
+"""GoEmotions' groups of emotions, as its files number them."""
+LANGUAGE_CAP = 2500
+"""Rows of one task, source and language at most, where a source holds many languages."""
+CAPPED = {"xed", "afrisenti"}
+DEV_PERCENT = 4
 
 
 def clean(text: str) -> str:
@@ -58,24 +66,28 @@ def umsab(root: Path):
             if len(texts) != len(labels):
                 raise ValueError(f"umsab {folder} {part}: {len(texts)} texts but {len(labels)} labels")
             for text, label in zip(texts, labels):
-                yield Row(clean(text), int(label), "umsab", language, split)
+                yield Row(clean(text), [LABELS[int(label)]], "sentiment", "umsab", language, split)
 
 
 def goemotions(root: Path):
-    """Comments with one polarity group; ambiguous and mixed ones are left out."""
-    groups = {"1": 0, "2": 1, "3": 2}
+    """Comments with one polarity group, and their Ekman emotions; ambiguous and mixed ones are left out."""
+    groups = {"1": "negative", "2": "neutral", "3": "positive"}
     for part in ("train", "dev"):
         for text, group, *_ in tsv(root / "goemotions" / "data" / "group" / f"{part}.tsv"):
             if group in groups:
-                yield Row(clean(text), groups[group], "goemotions", "en", part)
+                yield Row(clean(text), [groups[group]], "sentiment", "goemotions", "en", "train")
+        for text, numbers, *_ in tsv(root / "goemotions" / "data" / "ekman" / f"{part}.tsv"):
+            yield Row(clean(text), [EKMAN[int(n)] for n in numbers.split(",")], "emotion", "goemotions", "en", "train")
 
 
 def vader(root: Path):
     for name, file in VADER.items():
         for _, rating, text in tsv(root / "vader" / file):
-            rating = float(rating)
-            label = 1 + (rating >= VADER_THRESHOLD) - (rating <= -VADER_THRESHOLD)
-            yield Row(clean(text), label, f"vader-{name}", "en", "train")
+            rating, text = float(rating), clean(text)
+            label = LABELS[1 + (rating >= VADER_THRESHOLD) - (rating <= -VADER_THRESHOLD)]
+            yield Row(text, [label], "sentiment", f"vader-{name}", "en", "train")
+            step = next(word for bound, word in RATINGS if rating < bound)
+            yield Row(text, [step], "rating", f"vader-{name}", "en", "train")
 
 
 def xed_text(text: str) -> str:
@@ -86,48 +98,71 @@ def xed_text(text: str) -> str:
 
 
 def xed(root: Path):
-    files = [("en", root / "xed" / "AnnotatedData" / "en-annotated.tsv")]
-    files += [(l, root / "xed" / "Projections" / f"{l}-projections.tsv") for l in XED_PROJECTIONS]
-    for language, path in files:
-        # A few projected files hold broken lines of their alignment tables.
-        for text, emotions in (fields for fields in tsv(path) if len(fields) == 2):
-            found = {int(e) for e in emotions.split(",")}
+    """Subtitle lines. Only the annotated languages have neutral lines, so only they are rows of sentiment."""
+    folder = root / "xed"
+    files = [(l, True, folder / "AnnotatedData" / f"{l}-annotated.tsv") for l in ("en", "fi")]
+    for path in sorted((folder / "Projections").glob("*.tsv")):
+        code = path.name.split("-")[0]
+        files.append((XED_CODES.get(code, code), False, path))
+    for language, annotated, path in files:
+        # A few projected files hold a header or broken lines of their alignment tables.
+        for text, emotions in (f for f in tsv(path) if len(f) == 2 and re.fullmatch(r"[1-8](, [1-8])*", f[1])):
+            text, found = xed_text(text), {int(e) for e in emotions.split(", ")}
+            yield Row(text, sorted(XED_EMOTIONS[e] for e in found), "emotion", "xed", language, "train")
             positive, negative = found & XED_POSITIVE, found & XED_NEGATIVE
             if bool(positive) != bool(negative):
-                yield Row(xed_text(text), 2 if positive else 0, "xed", language, "train")
-    for _, text, *_ in tsv(root / "xed" / "AnnotatedData" / "neu_en.txt"):
-        yield Row(xed_text(text), 1, "xed", "en", "train")
+                task = "sentiment" if annotated else "polarity"
+                yield Row(text, ["positive" if positive else "negative"], task, "xed", language, "train")
+    for language in ("en", "fi"):
+        for fields in tsv(folder / "AnnotatedData" / f"neu_{language}.txt"):
+            text = xed_text(fields[1])
+            yield Row(text, ["neutral"], "sentiment", "xed", language, "train")
+            yield Row(text, ["neutral"], "emotion", "xed", language, "train")
 
 
 def afrisenti(root: Path):
-    labels = {"negative": 0, "neutral": 1, "positive": 2}
     for folder, language in AFRISENTI.items():
         for part in ("train", "dev"):
-            for text, label in list(tsv(root / "afrisenti" / "data" / folder / f"{part}.tsv"))[1:]:
-                yield Row(clean(text), labels[label], "afrisenti", language, part)
+            path = root / "afrisenti" / "data" / folder / f"{part}.tsv"
+            if path.exists():
+                for *_, text, label in list(tsv(path))[1:]:
+                    yield Row(clean(text), [label], "sentiment", "afrisenti", language, "train")
 
 
 def written(seed: int):
     for text, label in sentences.generate(seed):
-        yield Row(text, label, "written", "en", "train")
+        yield Row(text, [LABELS[label]], "sentiment", "written", "en", "train")
+    for text, label, language in phrases.generate(seed):
+        yield Row(text, [LABELS[label]], "sentiment", "phrases", language, "train")
+
+
+def fold(text: str) -> str:
+    """What two texts share when they are the same but for case and punctuation."""
+    return re.sub(r"\W+", " ", text.casefold()).strip()
+
+
+def is_dev(key: str) -> bool:
+    """A text is in the development split for every task or for none."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % 100 < DEV_PERCENT
 
 
 def gather(root: Path, seed: int) -> list[Row]:
-    """All rows, each text once: a text of the test split is never also a training text."""
+    """All rows, each text once a task: a text of the test split is never also a training text."""
     rows = [r for source in (umsab, goemotions, vader, xed, afrisenti) for r in source(root)]
     rows += written(seed)
-    rows.sort(key=lambda r: r.split != "test")
-    rng, seen, out = random.Random(seed), set(), []
+    random.Random(seed).shuffle(rows)
+    tests = {fold(r.text) for r in rows if r.split == "test"}
+    seen, counts, out = set(), defaultdict(int), []
     for row in rows:
-        key = re.sub(r"\W+", " ", row.text.casefold()).strip()
-        if len(row.text) < 3 or not key or key in seen:
+        key, group = fold(row.text), (row.task, row.source, row.language)
+        if len(row.text) < 3 or not key or (row.task, key) in seen or (row.split != "test" and key in tests):
             continue
-        seen.add(key)
-        if row.source == "xed" and row.language != "en" and rng.random() >= PROJECTED_SHARE:
+        if row.source in CAPPED and row.language != "en" and counts[group] >= LANGUAGE_CAP:
             continue
-        if row.split == "train" and row.source != "umsab" and rng.random() < DEV_SHARE:
-            row = Row(row.text, row.label, row.source, row.language, "dev")
-        out.append(row)
+        seen.add((row.task, key))
+        counts[group] += 1
+        split = "dev" if row.split == "train" and is_dev(key) else row.split
+        out.append(Row(row.text, row.labels, row.task, row.source, row.language, split))
     return out
 
 
@@ -135,11 +170,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the data sets")
     parser.add_argument("--work", type=Path, required=True, help="folder for what the steps produce")
-    parser.add_argument("--seed", type=int, default=7, help="seed of the split and of the sentences (default 7)")
+    parser.add_argument("--seed", type=int, default=7, help="seed of the order and of the sentences (default 7)")
     args = parser.parse_args()
     rows = gather(args.data, args.seed)
     write_rows(args.work / "rows.jsonl", rows)
-    for key, count in sorted(Counter((r.split, r.source, r.label) for r in rows).items()):
+    for key, count in sorted(Counter((r.split, r.task, r.source, r.language) for r in rows).items()):
         print(*key, count)
 
 

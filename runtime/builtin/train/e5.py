@@ -111,10 +111,14 @@ def load(path: Path) -> tuple[BertModel, Tokenizer]:
     return model, tokenizer(pieces, scores)
 
 
-def input_embeddings(path: Path, ids: list[int]) -> torch.Tensor:
-    """Returns [len(ids), 384], centred: what e5's first layer sees for a piece at the mean of 32 positions."""
+def input_embeddings(path: Path, pieces: list[list[int]]) -> torch.Tensor:
+    """Returns [len(pieces), 384], centred: what e5's first layer sees at the mean of 32 positions.
+
+    A piece is one or several e5 ids, whose vectors are averaged.
+    """
     config, _, _, tensors = read(path)
-    word = tensors["emb.word"].view(config.vocab_size, config.hidden_size)[ids]
+    table = tensors["emb.word"].view(config.vocab_size, config.hidden_size)
+    word = torch.stack([table[ids].mean(0) for ids in pieces])
     word = word + tensors["emb.type"].view(config.type_vocab_size, -1)[0]
     word = word + tensors["emb.pos"].view(config.max_position_embeddings, -1)[:32].mean(0)
     seen = torch.nn.functional.layer_norm(word, (config.hidden_size,), tensors["emb.ln.w"], tensors["emb.ln.b"])

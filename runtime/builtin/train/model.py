@@ -1,11 +1,8 @@
-"""The shape of the base, its start from the teacher's embeddings, and its losses."""
-import numpy as np
+"""The shape of the base, its start from the teacher's embeddings or an earlier base, and its losses."""
 import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import MT5Config, MT5ForConditionalGeneration
-
-from common import LABELS
 
 PAD, EOS, UNK = 0, 1, 2
 D_MODEL = 384
@@ -35,6 +32,25 @@ def build(embeddings: torch.Tensor) -> MT5ForConditionalGeneration:
     return model
 
 
+def continue_from(model: MT5ForConditionalGeneration, pieces: list[str],
+                  earlier: dict[str, torch.Tensor], earlier_pieces: list[str]) -> None:
+    """Copies an exported base of the same shape but another vocabulary into a fresh model.
+
+    A piece that both have keeps its learnt embedding. One that only the new has keeps its fresh one, moved by what
+    training moved the shared ones on average.
+    """
+    place = {piece: i for i, piece in enumerate(earlier_pieces)}
+    shared = [i for i, piece in enumerate(pieces) if piece in place]
+    learnt = earlier.pop("shared.weight").float()[[place[pieces[i]] for i in shared]]
+    with torch.no_grad():
+        table = model.shared.weight
+        table += (learnt - table[shared]).mean(0)
+        table[shared] = learnt
+        weights = dict(model.named_parameters())
+        for name, value in earlier.items():
+            weights[name].copy_(value.float())
+
+
 class Trainee(nn.Module):
     """The model with a projection of its pooled encoder states towards the teacher's sentence vectors."""
 
@@ -54,11 +70,11 @@ class Trainee(nn.Module):
                 module.p = 0.0
 
     def forward(self, ids: torch.Tensor, targets: torch.Tensor, vectors: torch.Tensor | None):
-        """ids [rows, tokens]; targets [rows, labels] sum to 1; vectors [rows, d_model], zero
+        """ids [rows, tokens]; targets [rows, words] sum to 1; vectors [rows, d_model], zero
         where there is nothing to learn, or None.
 
         Returns the cross-entropy over the whole vocabulary of the label and of the end after it, the
-        distance to the teacher (0 without vectors) and the label logits [rows, labels].
+        distance to the teacher (0 without vectors) and the words' logits [rows, words].
         """
         mask = (ids != PAD).long()
         states = self.model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -80,8 +96,3 @@ class Trainee(nn.Module):
             cosine = F.cosine_similarity(self.project(pooled).float(), vectors, dim=-1)
             distance = ((1 - cosine) * taught).mean()
         return label + 0.3 * end, distance, scores
-
-
-def smooth(labels: np.ndarray, amount: float) -> np.ndarray:
-    """One-hot targets [rows, labels] with `amount` of the mass spread over all labels."""
-    return np.eye(len(LABELS), dtype=np.float32)[labels] * (1 - amount) + amount / len(LABELS)

@@ -18,19 +18,27 @@ class Scorer:
     def __init__(self, folder: Path):
         self.tok = AutoTokenizer.from_pretrained(folder)
         self.model = MT5ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
-        self.words = [self.tok(name).input_ids[0] for name in LABELS]
+        self.words = [self.first(name) for name in LABELS]
+
+    def first(self, word: str) -> int:
+        """The id of a label's first piece."""
+        return self.tok(word).input_ids[0]
 
     @torch.inference_mode()
-    def log_probabilities(self, texts: list[str], max_tokens: int = 256) -> np.ndarray:
-        """Log-probabilities [texts, labels] over the labels' first pieces, at temperature 1."""
+    def log_probabilities(self, texts: list[str], max_tokens: int = 256, words: list[int] | None = None) -> np.ndarray:
+        """Log-probabilities [texts, labels] over the labels' first pieces, at temperature 1.
+
+        `words` are the first pieces of another task's labels.
+        """
+        words = words or self.words
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        out = np.zeros((len(texts), len(LABELS)))
+        out = np.zeros((len(texts), len(words)))
         for at in range(0, len(order), BATCH):
             part = order[at:at + BATCH]
             enc = self.tok([texts[i] for i in part], padding=True, truncation=True, max_length=max_tokens,
                            return_tensors="pt")
             start = torch.full((len(part), 1), self.model.config.decoder_start_token_id)
-            logits = self.model(**enc, decoder_input_ids=start).logits[:, 0, self.words]
+            logits = self.model(**enc, decoder_input_ids=start).logits[:, 0, words]
             out[part] = logits.log_softmax(-1).numpy()
         return out
 
@@ -68,7 +76,8 @@ def calibration_error(p: np.ndarray, labels: np.ndarray, bins: int = 10) -> floa
 
 
 def macro_f1(p: np.ndarray, labels: np.ndarray) -> float:
-    return float(f1_score(labels, p.argmax(1), average="macro", labels=range(len(LABELS)), zero_division=0))
+    """Macro-F1 of the top labels of p [rows, labels]; a label that never occurs counts as 0."""
+    return float(f1_score(labels, p.argmax(1), average="macro", labels=range(p.shape[1]), zero_division=0))
 
 
 def read_plain(path: Path) -> tuple[list[str], np.ndarray]:

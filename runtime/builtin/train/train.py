@@ -1,10 +1,14 @@
 """Step 4: train the base on one CPU.
 
-    python train.py --work FOLDER --steps N [--threads N] [--teacher]
+    python train.py --work FOLDER --steps N [--decay N] [--start BASE] [--threads N] [--teacher]
 
 Reads WORK/rows.jsonl, the tokenizer and, with --teacher, what step 3 wrote. Writes
 WORK/NAME/state.pt every --save steps and continues from it when started again with the same flags. Batches
 depend on the seed and the step alone, so a continued run sees what an uninterrupted one would.
+
+The rate stays at its peak until the last --decay steps, in which it falls to zero. The state before the fall is
+kept as WORK/NAME/stable.pt: a run that is started again with more steps goes on from there, as if the fall
+had not been.
 """
 import argparse
 import json
@@ -15,73 +19,100 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 from tokenizers import Tokenizer
 
 import e5
 import model as base
-from common import LABELS, Row, read_rows
-from teacher import TAUGHT, centred
+from common import TASKS, WORDS, Row, read_rows
+from teacher import centred, texts
 
 MAX_TOKENS = 72
-SOURCE_WEIGHT = {"umsab": 1.6, "goemotions": 1.0, "afrisenti": 0.6, "xed": 0.6, "written": 1.0,
-                 "vader-tweets": 2.0, "vader-amazon": 2.0, "vader-movies": 1.2, "vader-nyt": 1.2}
-"""How often an epoch shows a row of the source, on average."""
-JOIN_SHARE, BLANK_SHARE, SMOOTHING = 0.08, 0.04, 0.04
-SOFT_SHARE = 0.35
-"""How much of a target is the teacher's opinion rather than the label."""
+WEIGHT = {
+    ("sentiment", "umsab"): 2.5, ("sentiment", "goemotions"): 0.4, ("sentiment", "afrisenti"): 0.4,
+    ("sentiment", "xed"): 0.25, ("sentiment", "vader-tweets"): 1.0, ("sentiment", "vader-amazon"): 1.0,
+    ("sentiment", "vader-movies"): 0.4, ("sentiment", "vader-nyt"): 0.4, ("sentiment", "written"): 0.7,
+    ("sentiment", "phrases"): 1.5, ("polarity", "xed"): 0.15, ("emotion", "xed"): 0.1, ("emotion", "goemotions"): 0.2,
+    ("rating", "vader-tweets"): 0.2, ("rating", "vader-amazon"): 0.2, ("rating", "vader-movies"): 0.2,
+    ("rating", "vader-nyt"): 0.2,
+}
+"""How often an epoch shows a row of the task and source, on average."""
+JOIN_SHARE, BLANK_SHARE, SMOOTHING = 0.08, 0.08, 0.04
+SOFT_SHARE = 0.5
+"""How much of a target is the teacher's opinion rather than the label, where it has one."""
 BUCKET_ROWS = 4096
+EVALUATED = 600
+"""Development rows of a task and source that a checkpoint is tried on."""
 
 
 @dataclass
 class Corpus:
-    """Tokenised rows of one split, their soft targets [rows, labels] and the teacher's vectors.
+    """Tokenised rows of one split, their soft targets [rows, words] and the teacher's vectors.
 
     `vectors` is [rows, d_model], zero where the teacher has nothing to say, or None without a teacher.
     """
 
     rows: list[Row]
     ids: list[np.ndarray]
-    labels: np.ndarray
     targets: np.ndarray
     vectors: np.ndarray | None
 
     def partners(self) -> dict:
-        """Row numbers by label and language, for joining two texts of one kind into a longer one."""
+        """Row numbers by what two texts must share to be joined into a longer one."""
         groups = {}
         for i, row in enumerate(self.rows):
-            groups.setdefault((row.label, row.language), []).append(i)
+            groups.setdefault(kind(row), []).append(i)
         return {key: np.array(members) for key, members in groups.items()}
+
+
+def kind(row: Row) -> tuple:
+    """Rows of one kind can be joined: same answer, language and prefix."""
+    return row.task, row.language, *row.labels
 
 
 def encode(tok: Tokenizer, texts: list[str]) -> list[np.ndarray]:
     return [np.array(e.ids, np.int64) for e in tok.encode_batch(texts)]
 
 
+def target(row: Row) -> np.ndarray:
+    """The row's labels share the mass [words], but for a little that is spread over its task's labels."""
+    out = np.zeros(len(WORDS), np.float32)
+    for word in TASKS[row.task]:
+        out[WORDS.index(word)] = SMOOTHING / len(TASKS[row.task])
+    for word in row.labels:
+        out[WORDS.index(word)] += (1 - SMOOTHING) / len(row.labels)
+    return out
+
+
 def corpus(work: Path, split: str, tok: Tokenizer, taught: bool) -> Corpus:
-    rows = [r for r in read_rows(work / "rows.jsonl") if r.split == split]
-    labels = np.array([r.label for r in rows])
-    targets, vectors = base.smooth(labels, SMOOTHING), None
+    every = read_rows(work / "rows.jsonl")
+    rows = [r for r in every if r.split == split]
+    targets, vectors = np.stack([target(r) for r in rows]), None
     if taught:
-        members = [i for i, r in enumerate(rows) if r.source in TAUGHT]
-        soft = teacher_file(work / "soft.npy", len(members))
-        targets[members] = (1 - SOFT_SHARE) * targets[members] + SOFT_SHARE * soft
-        vectors = np.zeros((len(rows), base.D_MODEL), np.float32)
-        vectors[members] = centred(teacher_file(work / "vectors.npy", len(members)))
-    return Corpus(rows, encode(tok, [r.text for r in rows]), labels, targets, vectors)
+        order = texts(every)
+        place = {text: i for i, text in enumerate(order)}
+        at = np.array([place[r.text] for r in rows])
+        vectors = centred(teacher_file(work / "vectors.npy", len(order)))[at]
+        soft = teacher_file(work / "soft.npy", len(order))[at]
+        said = soft.any(1) & np.array([r.task == "sentiment" for r in rows])
+        opinion = np.zeros((said.sum(), len(WORDS)), np.float32)
+        opinion[:, [WORDS.index(word) for word in TASKS["sentiment"]]] = soft[said]
+        targets[said] = (1 - SOFT_SHARE) * targets[said] + SOFT_SHARE * opinion
+    return Corpus(rows, encode(tok, [r.asked for r in rows]), targets, vectors)
 
 
-def teacher_file(path: Path, rows: int) -> np.ndarray:
-    values = np.load(path)
-    if len(values) != rows:
-        raise ValueError(f"{path} is for {len(values)} rows, the teacher has {rows} to teach: run teacher.py again")
+def teacher_file(path: Path, count: int) -> np.ndarray:
+    values = np.load(path, mmap_mode="r")
+    if len(values) != count:
+        raise ValueError(f"{path} is for {len(values)} texts, rows.jsonl has {count}: run teacher.py again")
     return values
 
 
 def epoch_batches(data: Corpus, epoch: int, seed: int, rows_per_batch: int) -> list[list[tuple[int, int]]]:
     """The epoch's batches of (row, second row or -1): shuffled, of like lengths within a bucket."""
     rng = np.random.default_rng((seed, epoch))
-    weights = np.array([SOURCE_WEIGHT[r.source] for r in data.rows])
+    weights = np.array([WEIGHT[r.task, r.source] for r in data.rows])
     times = np.floor(weights + rng.random(len(weights))).astype(int)
     order = rng.permutation(np.repeat(np.arange(len(weights)), times))
     partners = data.partners()
@@ -91,7 +122,7 @@ def epoch_batches(data: Corpus, epoch: int, seed: int, rows_per_batch: int) -> l
         for i in order[at:at + BUCKET_ROWS]:
             row, second = data.rows[i], -1
             if rng.random() < JOIN_SHARE:
-                second = int(rng.choice(partners[row.label, row.language]))
+                second = int(rng.choice(partners[kind(row)]))
             bucket.append((int(i), second))
         bucket.sort(key=lambda p: len(data.ids[p[0]]) + (len(data.ids[p[1]]) if p[1] >= 0 else 0))
         batches += [bucket[b:b + rows_per_batch] for b in range(0, len(bucket), rows_per_batch)]
@@ -100,7 +131,7 @@ def epoch_batches(data: Corpus, epoch: int, seed: int, rows_per_batch: int) -> l
 
 
 def collate(data: Corpus, batch: list[tuple[int, int]], rng: np.random.Generator | None):
-    """Ids [rows, tokens], targets [rows, labels] and vectors or None. A generator blanks a share of tokens."""
+    """Ids [rows, tokens], targets [rows, words] and vectors or None. A generator blanks a share of tokens."""
     texts = []
     for first, second in batch:
         ids = data.ids[first]
@@ -124,26 +155,31 @@ def collate(data: Corpus, batch: list[tuple[int, int]], rng: np.random.Generator
     return ids, targets, torch.from_numpy(vectors)
 
 
-def learning_rate(step: int, steps: int, warm_up: int) -> float:
-    """Share of the peak rate: linear warm-up, then linear decay to zero."""
-    return min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up))
+def learning_rate(step: int, steps: int, warm_up: int, decay: int) -> float:
+    """Share of the peak rate: linear warm-up, the peak, then a linear fall to zero over the last `decay` steps."""
+    return min(1.0, (step + 1) / warm_up, (steps - step) / decay)
 
 
 @torch.inference_mode()
 def evaluate(trainee: base.Trainee, data: Corpus) -> dict:
-    """Macro-F1 by source over a split."""
+    """Macro-F1 by task and source over the first rows of a split that have one label."""
     trainee.eval()
-    order = sorted(range(len(data.rows)), key=lambda i: len(data.ids[i]))
-    guess = np.zeros(len(order), int)
+    groups = {}
+    for i, row in enumerate(data.rows):
+        group = groups.setdefault(f"{row.task}/{row.source}", [])
+        if len(row.labels) == 1 and len(group) < EVALUATED:
+            group.append(i)
+    order = sorted(sum(groups.values(), []), key=lambda i: len(data.ids[i]))
+    allowed = np.array([[word in TASKS[r.task] for word in WORDS] for r in data.rows])
+    truth, guess = data.targets.argmax(1), np.zeros(len(data.rows), int)
     for at in range(0, len(order), 128):
         part = order[at:at + 128]
         ids, targets, _ = collate(data, [(i, -1) for i in part], None)
         with torch.autocast("cpu", torch.bfloat16):
-            guess[part] = trainee(ids, targets, None)[2].argmax(1).numpy()
+            scores = trainee(ids, targets, None)[2].numpy()
+        guess[part] = np.where(allowed[part], scores, -np.inf).argmax(1)
     trainee.train()
-    sources = np.array([r.source for r in data.rows])
-    return {s: round(f1_score(data.labels[sources == s], guess[sources == s], average="macro"), 4)
-            for s in sorted(set(sources.tolist()))}
+    return {g: round(float(f1_score(truth[m], guess[m], average="macro")), 3) for g, m in sorted(groups.items())}
 
 
 def optimiser(trainee: base.Trainee, rate: float, embedding_rate: float) -> torch.optim.Optimizer:
@@ -205,11 +241,17 @@ def save(path: Path, **state) -> None:
     os.replace(path.with_suffix(".tmp"), path)
 
 
-def restore(path: Path, trainee: base.Trainee, opt: torch.optim.Optimizer) -> int:
-    """Loads a checkpoint, if there is one; returns the step to go on from."""
+def restore(folder: Path, trainee: base.Trainee, opt: torch.optim.Optimizer, steps: int) -> int:
+    """Loads a checkpoint of a run of `steps` steps, if there is one; returns the step to go on from.
+
+    A checkpoint from the falling end of a run of another length is passed over for the one before its fall.
+    """
+    path = folder / "state.pt"
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
+    if state["falling"] and state["steps"] != steps:
+        state = torch.load(folder / "stable.pt", weights_only=True)
     trainee.load_state_dict(state["trainee"])
     opt.load_state_dict(state["optimiser"])
     return state["step"]
@@ -221,7 +263,12 @@ def fresh(tok: Tokenizer, args) -> base.Trainee:
     table = e5.input_embeddings(args.e5 or e5.default_path(), pieces)
     # The decoder starts from <pad>: a zero vector there would make its first norm's gradient explode.
     special = torch.randn(base.UNK + 1, base.D_MODEL) * table.pow(2).mean().sqrt()
-    return base.Trainee(base.build(torch.cat([special, table])), [tok.encode(n).ids[0] for n in LABELS])
+    model = base.build(torch.cat([special, table]))
+    if args.start:
+        pieces = lambda t: [t.id_to_token(i) for i in range(t.get_vocab_size())]
+        earlier = Tokenizer.from_file(str(args.start / "tokenizer.json"))
+        base.continue_from(model, pieces(tok), load_file(args.start / "model.safetensors"), pieces(earlier))
+    return base.Trainee(model, [tok.encode(word).ids[0] for word in WORDS])
 
 
 def train(args) -> None:
@@ -231,15 +278,15 @@ def train(args) -> None:
     trainee = fresh(tok, args)
     opt = optimiser(trainee, args.rate, args.embedding_rate)
     peaks = [group["lr"] for group in opt.param_groups]
-    path = args.work / args.name / "state.pt"
-    start = restore(path, trainee, opt)
+    folder = args.work / args.name
+    start = restore(folder, trainee, opt, args.steps)
     schedule, progress = Schedule(data, args.seed, args.batch), Progress()
     print(f"{sum(p.numel() for p in trainee.model.parameters()):,} parameters, {len(schedule.batches)} steps in the "
           f"first epoch, from step {start}", flush=True)
     for step in range(start, args.steps):
         torch.manual_seed(args.seed * 1_000_003 + step)
         ids, targets, vectors = schedule.batch(step)
-        scale = learning_rate(step, args.steps, args.warm_up)
+        scale = learning_rate(step, args.steps, args.warm_up, args.decay)
         for group, peak in zip(opt.param_groups, peaks):
             group["lr"] = peak * scale
         with torch.autocast("cpu", torch.bfloat16):
@@ -249,8 +296,13 @@ def train(args) -> None:
         torch.nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
         opt.step()
         progress.add(step, len(ids), label, distance)
-        if (step + 1) % args.save == 0 or step + 1 == args.steps:
-            save(path, trainee=trainee.state_dict(), optimiser=opt.state_dict(), step=step + 1)
+        stable = step + 1 == args.steps - args.decay
+        if (step + 1) % args.save == 0 or step + 1 == args.steps or stable:
+            state = {"trainee": trainee.state_dict(), "optimiser": opt.state_dict(), "step": step + 1,
+                     "steps": args.steps, "falling": step + 1 > args.steps - args.decay}
+            if stable:
+                save(folder / "stable.pt", **state)
+            save(folder / "state.pt", **state)
             print(f"step {step + 1} dev macro-F1", evaluate(trainee, dev), flush=True)
 
 
@@ -263,6 +315,9 @@ def main():
     parser.add_argument("--rate", type=float, default=8e-4, help="peak learning rate (default 8e-4)")
     parser.add_argument("--embedding-rate", type=float, default=3e-4, help="the same for the embeddings (default 3e-4)")
     parser.add_argument("--warm-up", type=int, default=120, help="warm-up steps (default 120)")
+    parser.add_argument("--decay", type=int, default=600, help="last steps, in which the rate falls (default 600)")
+    parser.add_argument("--start", type=Path, default=None, help="exported base to start from (default: the teacher's "
+                        "embeddings and nothing else)")
     parser.add_argument("--teacher", action="store_true", help="learn from the teacher too")
     parser.add_argument("--distil", type=float, default=2.0, help="weight of the distance to the teacher (default 2)")
     parser.add_argument("--save", type=int, default=500, help="steps between checkpoints (default 500)")
