@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -73,7 +74,7 @@ func TestScopes(t *testing.T) {
 		r, _ := http.NewRequest(http.MethodPost, "/", nil)
 		r.Header.Set("Authorization", "Bearer "+key)
 		for need, err := range map[scope]error{scopeInfer: want[0], scopeAdmin: want[1]} {
-			if got := keys.check(r, need); got != err {
+			if got := keys.check(r, need); !errors.Is(got, err) {
 				t.Errorf("%s for scope %d: %v, want %v", key, need, got, err)
 			}
 		}
@@ -82,7 +83,7 @@ func TestScopes(t *testing.T) {
 		t.Errorf("%d %s", status, code)
 	}
 	only, err := NewKeys(nil, []string{adminKey})
-	if r, _ := http.NewRequest(http.MethodPost, "/", nil); err != nil || only.check(r, scopeInfer) != errNoKey {
+	if r, _ := http.NewRequest(http.MethodPost, "/", nil); err != nil || !errors.Is(only.check(r, scopeInfer), errNoKey) {
 		t.Error("with an admin key alone, asking needs a key too")
 	}
 }
