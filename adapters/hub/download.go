@@ -139,7 +139,7 @@ func (p *pull) transfer(ctx context.Context, t target, file content, path string
 	if err != nil {
 		return t.fail(ErrCache, err, "opening")
 	}
-	part := &partial{target: t, out: out, have: info.Size(), size: file.size}
+	part := &partial{target: t, out: out, have: info.Size(), size: file.size, report: p.report}
 	if part.have > part.size {
 		return t.fail(ErrCorrupt, nil, "the part fetched before has %d bytes, the file %d", part.have, part.size)
 	}
@@ -155,7 +155,21 @@ func (p *pull) transfer(ctx context.Context, t target, file content, path string
 	if err := out.Close(); err != nil {
 		return t.fail(ErrCache, err, "writing")
 	}
+	p.finished += file.size
 	return nil
+}
+
+// report tells how far the fetching of all files is when the present one has so many
+// bytes.
+func (p *pull) report(have int64) {
+	if p.o.Progress == nil {
+		return
+	}
+	total := int64(0)
+	for _, c := range p.fetch {
+		total += c.size
+	}
+	p.o.Progress(p.finished+have, total)
 }
 
 // partial is a file on its way.
@@ -165,6 +179,8 @@ type partial struct {
 	have int64 // bytes of it that are there
 	size int64 // announced
 	most int64 // the highest that have was
+
+	report func(have int64)
 }
 
 // ask asks for the part that is missing.
@@ -184,7 +200,7 @@ func (p *partial) take(resp *http.Response) error {
 	if n := resp.ContentLength; n >= 0 && n != rest {
 		return p.fail(ErrCorrupt, nil, "%d bytes are sent where %d were announced", n, rest)
 	}
-	n, err := io.Copy(diskWriter{p}, io.LimitReader(resp.Body, rest+1))
+	n, err := io.Copy(&diskWriter{p, p.have}, io.LimitReader(resp.Body, rest+1))
 	p.have += n
 	switch e, disk := errors.AsType[*diskError](err); {
 	case disk:
@@ -227,13 +243,18 @@ func (p *partial) broken(cause error) *Error {
 	return e
 }
 
-// diskWriter tells errors of the disk from those of the network.
-type diskWriter struct{ p *partial }
+// diskWriter tells errors of the disk from those of the network, and how far it is.
+type diskWriter struct {
+	p    *partial
+	have int64
+}
 
 type diskError struct{ error }
 
-func (w diskWriter) Write(b []byte) (int, error) {
+func (w *diskWriter) Write(b []byte) (int, error) {
 	n, err := w.p.out.Write(b)
+	w.have += int64(n)
+	w.p.report(w.have)
 	if err != nil {
 		return n, &diskError{err}
 	}

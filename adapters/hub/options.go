@@ -35,6 +35,10 @@ type Options struct {
 	Retries      int           // of a request, after its first try; negative for none
 	HTTPClient   *http.Client  // its redirect policy is not used
 	Log          *slog.Logger  // nil logs nothing
+
+	// Progress, if any, is told how many bytes of a snapshot's missing files have been
+	// fetched, and how many there are. Calls for one snapshot come one at a time.
+	Progress func(done, total int64)
 }
 
 // Client speaks to one Hub and keeps one cache. It is safe for concurrent use, also

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"path/filepath"
+	"reflect"
 	"testing"
 )
 
@@ -27,7 +28,7 @@ func TestFromEnv(t *testing.T) {
 		{"empty is unset", map[string]string{"HF_HUB_CACHE": "", "HF_HOME": "", "HF_TOKEN": ""}, "/h", Options{CacheDir: "/h/.cache/huggingface/hub"}},
 	} {
 		got, err := FromEnv(func(name string) string { return tt.env[name] }, tt.home)
-		if err != nil || got != tt.want {
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: %+v, %v", tt.name, got, err)
 		}
 	}

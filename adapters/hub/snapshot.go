@@ -134,6 +134,8 @@ type pull struct {
 	have  []string
 	bytes int64 // of have
 	fetch []content
+
+	finished int64 // bytes of the files that are fetched
 }
 
 // content is a file that must be fetched.

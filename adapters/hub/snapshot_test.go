@@ -26,6 +26,23 @@ func TestCachedFilesAreNotFetchedAgain(t *testing.T) {
 	}
 }
 
+func TestProgress(t *testing.T) {
+	server, _ := start(t)
+	var done, total int64
+	c := newClient(t, server, func(o *Options) {
+		o.Progress = func(d, n int64) {
+			if d < done || n <= 0 {
+				t.Errorf("%d of %d after %d", d, n, done)
+			}
+			done, total = d, n
+		}
+	})
+	s := c.mustPull(t, "")
+	if done != s.Bytes || total != s.Bytes {
+		t.Errorf("%d of %d; the files have %d bytes", done, total, s.Bytes)
+	}
+}
+
 // A new commit fetches what has changed, and shares the rest.
 func TestNewCommit(t *testing.T) {
 	server, first := start(t)

@@ -53,7 +53,7 @@ func (c *evaluateCmd) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := c.open(ctx, openOptions{log: quietLog(std), progress: loadBar(std)})
+	s, err := c.open(ctx, openOptions{log: quietLog(std), progress: byteBar(std, "loading"), fetched: byteBar(std, "fetching")})
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 // baseFlags choose the base and how it runs. Every command that loads a model
 // takes them.
 type baseFlags struct {
-	Base      string            `default:"builtin" help:"The base model: builtin, or a folder with config.json, model.safetensors and tokenizer.json." placeholder:"builtin|FOLDER"`
+	Base      string            `default:"builtin" help:"The base model: builtin; a folder with config.json, model.safetensors and tokenizer.json; or a repository of the Hugging Face Hub, such as bigscience/mt0-large, with @REVISION if need be." placeholder:"builtin|FOLDER|OWNER/NAME"`
 	Adapter   map[string]string `help:"Serve the PEFT IA3 folder under this id; give the flag once for each adapter." placeholder:"ID=FOLDER" mapsep:"," sep:"none"`
 	Device    string            `default:"auto" help:"Where the model runs: auto (CUDA if it can be had), cpu, cuda or cuda:N."`
 	Dtype     string            `default:"auto" enum:"auto,float32,bfloat16" help:"Type of weights and activations: auto (bfloat16 on CUDA, float32 on the CPU), float32 or bfloat16."`

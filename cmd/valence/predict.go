@@ -37,7 +37,7 @@ func (c *predictCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	defer source.Close()
-	s, err := c.open(ctx, openOptions{log: quietLog(std), progress: loadBar(std)})
+	s, err := c.open(ctx, openOptions{log: quietLog(std), progress: byteBar(std, "loading"), fetched: byteBar(std, "fetching")})
 	if err != nil {
 		return err
 	}

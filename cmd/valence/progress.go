@@ -31,12 +31,12 @@ func newBar(std streams, total int64, description, unit string, bytes bool) *pro
 	return progressbar.NewOptions64(total, options...)
 }
 
-// loadBar draws the loading of a base.
-func loadBar(std streams) func(done, total int64) {
+// byteBar draws work on bytes whose number is known when it begins.
+func byteBar(std streams, description string) func(done, total int64) {
 	var bar *progressbar.ProgressBar
 	return func(done, total int64) {
 		if bar == nil {
-			bar = newBar(std, total, "loading", "", true)
+			bar = newBar(std, total, description, "", true)
 		}
 		_ = bar.Set64(done) // a bar that cannot be drawn stops nothing
 	}

@@ -70,7 +70,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	registry := prometheus.NewRegistry()
-	s, err := c.open(ctx, openOptions{log: log, registry: registry, progress: loadBar(std)})
+	s, err := c.open(ctx, openOptions{log: log, registry: registry, progress: byteBar(std, "loading"), fetched: byteBar(std, "fetching")})
 	if err != nil {
 		return errors.Join(err, server.Close())
 	}

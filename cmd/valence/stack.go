@@ -38,8 +38,9 @@ type stack struct {
 // openOptions are what commands set beside the flags.
 type openOptions struct {
 	log      *slog.Logger
-	registry prometheus.Registerer // or nil
-	progress func(done, total int64)
+	registry prometheus.Registerer   // or nil
+	progress func(done, total int64) // of the loading, or nil
+	fetched  func(done, total int64) // of what the Hub sends, or nil
 }
 
 // open loads what the flags ask for. Close frees it.
@@ -56,7 +57,7 @@ func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err erro
 		return nil, err
 	}
 	s.whyCPU = why
-	if s.base, err = openBase(f.Base); err != nil {
+	if s.base, err = openBase(ctx, f.Base, o); err != nil {
 		return nil, err
 	}
 	tok, err := openTokenizer(s.base)
@@ -81,14 +82,17 @@ func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err erro
 	return s, nil
 }
 
-func openBase(name string) (*checkpoint.Checkpoint, error) {
+func openBase(ctx context.Context, name string, o openOptions) (*checkpoint.Checkpoint, error) {
 	if name == "builtin" {
 		return checkpoint.OpenFS(name, builtin.Base())
 	}
-	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("--base %s: there is no such folder; give \"builtin\" or a folder with config.json, model.safetensors and tokenizer.json", name)
+	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		return checkpoint.Open(name)
 	}
-	return checkpoint.Open(name)
+	if ref, ok := baseRef(name); ok {
+		return openHubBase(ctx, name, ref, o)
+	}
+	return nil, fmt.Errorf("--base %s: there is no such folder; give \"builtin\", a folder with config.json, model.safetensors and tokenizer.json, or a Hub repository as OWNER/NAME", name)
 }
 
 func openTokenizer(base *checkpoint.Checkpoint) (*tokenizer.Tokenizer, error) {
