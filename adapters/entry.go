@@ -30,6 +30,20 @@ type Entry struct {
 	Vectors    *spec.Vectors // nil for the base
 	Sites      int           // IA3 vectors
 	Parameters int           // their elements
+	Blend      *Blended      // what it was mixed from, or nil
+}
+
+// Blended says what an entry was mixed from. Such an entry has the ID, Version and Digest
+// of its only part, or none of them where there are several.
+type Blended struct {
+	Parts    []BlendedPart // in the order of the query
+	Strength float64
+}
+
+// BlendedPart is one version's share of a blend.
+type BlendedPart struct {
+	ID, Version, Digest string
+	Weight              float64
 }
 
 // Predictor answers rows. It is met by *engine.Engine.

@@ -15,6 +15,8 @@ var ErrNotFound = errors.New("adapters: no such adapter")
 // minDigestPrefix is the fewest hexadecimal digits that name a digest.
 const minDigestPrefix = 6
 
+const digestKind = "sha256:"
+
 // Static is a registry whose entries are fixed when it is made: one version of
 // each adapter. It is safe for concurrent use.
 type Static struct {
@@ -67,11 +69,14 @@ func (s *Static) Lookup(_ context.Context, ref string) (*Entry, error) {
 
 // is tells whether revision names this version.
 func (e *Entry) is(revision string) bool {
-	if revision == e.Version {
-		return true
-	}
-	prefix := strings.TrimPrefix(revision, "sha256:")
-	return len(prefix) >= minDigestPrefix && strings.HasPrefix(strings.TrimPrefix(e.Digest, "sha256:"), prefix)
+	return revision == e.Version || IsDigestPrefix(revision, e.Digest)
+}
+
+// IsDigestPrefix tells whether a revision is the beginning of a digest, of 6 hexadecimal
+// digits or more, with or without "sha256:".
+func IsDigestPrefix(revision, digest string) bool {
+	prefix := strings.TrimPrefix(revision, digestKind)
+	return len(prefix) >= minDigestPrefix && strings.HasPrefix(strings.TrimPrefix(digest, digestKind), prefix)
 }
 
 // List gives the base, then the others by id.
