@@ -20,8 +20,8 @@ import (
 
 // Variables of the killed process, and of who wants more of them.
 const (
-	childVariable = "VALENCE_STORE_TEST_CHILD"
-	killsVariable = "VALENCE_STORE_TEST_KILLS" // how many, in place of 20
+	childVariable = "VALENCE_TEST_STORE_CHILD"
+	killsVariable = "VALENCE_TEST_KILLS" // how many, in place of 20
 )
 
 func TestMain(m *testing.M) {

@@ -93,9 +93,9 @@ func fail(std streams, err error) int {
 }
 
 // checkEnv refuses VALENCE_ variables that no flag reads: a misspelt setting must
-// not go unnoticed. Those of the build alone are let through.
+// not go unnoticed. Those of the build and of tests are let through.
 func checkEnv(model *kong.Application, env []string) error {
-	known := []string{"VALENCE_LIBTORCH", "VALENCE_MT5_TOKENIZER"}
+	known := []string{"VALENCE_LIBTORCH", "VALENCE_MT5_TOKENIZER", "VALENCE_PG_BIN", "VALENCE_REQUIRE_POSTGRES"}
 	for _, node := range append([]*kong.Node{model.Node}, model.Children...) {
 		for _, flag := range node.Flags {
 			known = append(known, flag.Envs...)
@@ -103,7 +103,7 @@ func checkEnv(model *kong.Application, env []string) error {
 	}
 	for _, kv := range env {
 		name, _, _ := strings.Cut(kv, "=")
-		if strings.HasPrefix(name, "VALENCE_") && !slices.Contains(known, name) {
+		if strings.HasPrefix(name, "VALENCE_") && !strings.HasPrefix(name, "VALENCE_TEST_") && !slices.Contains(known, name) {
 			return fmt.Errorf("the environment variable %s is not a setting", name)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // childVariable makes the test binary start a cluster, name its folder, and wait.
-const childVariable = "VALENCE_PGTEST_CHILD"
+const childVariable = "VALENCE_TEST_PG_CHILD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) == "" {
