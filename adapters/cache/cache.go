@@ -27,18 +27,19 @@ type Loaded[V any] struct {
 	Source string // where it came from, for the metrics
 }
 
+// Load gets the value of a key that is not in memory. Its context ends when nobody
+// waits for it any more. All loads of one key must give the same.
+type Load[V any] func(ctx context.Context) (Loaded[V], error)
+
 // Options configures a Cache.
 type Options[V any] struct {
-	// Load gets the value of a key that is not in memory. Its context ends when
-	// nobody waits for it any more.
-	Load func(ctx context.Context, key string) (Loaded[V], error)
 	// Free, if any, is told that nothing holds a value any more. It must not block,
 	// nor call the cache.
 	Free func(V)
 	// MaxBytes bounds the values that the cache itself keeps. Pinned values and those
 	// that only leases hold come on top.
 	MaxBytes int64
-	// Missing tells which errors of Load are remembered for MissingFor: those that say
+	// Missing tells which errors of a Load are remembered for MissingFor: those that say
 	// that there is no such thing, not those of a moment.
 	Missing    func(error) bool
 	MissingFor time.Duration
@@ -54,7 +55,7 @@ type Cache[V any] struct {
 	kept    *simplelru.LRU[string, *entry[V]] // not pinned
 	pinned  map[string]*entry[V]
 	loading map[string]*flight[V]
-	missing map[string]missed
+	missing *simplelru.LRU[string, missed]
 	bytes   int64 // of kept
 }
 
@@ -69,13 +70,16 @@ type missed struct {
 	until time.Time
 }
 
+// maxMissing bounds the memory for keys that cannot be had, which callers may make up.
+const maxMissing = 4096
+
 // unbounded is more values than fit in any memory: bytes are the bound.
 const unbounded = 1 << 30
 
 // New makes an empty cache.
 func New[V any](o Options[V]) (*Cache[V], error) {
-	if o.Load == nil || o.MaxBytes < 0 {
-		return nil, errors.New("cache: Load is needed, and MaxBytes must not be negative")
+	if o.MaxBytes < 0 {
+		return nil, errors.New("cache: MaxBytes must not be negative")
 	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
@@ -83,13 +87,12 @@ func New[V any](o Options[V]) (*Cache[V], error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	kept, err := simplelru.NewLRU[string, *entry[V]](unbounded, nil)
-	if err != nil {
+	kept, errKept := simplelru.NewLRU[string, *entry[V]](unbounded, nil)
+	missing, errMissing := simplelru.NewLRU[string, missed](maxMissing, nil)
+	if err := errors.Join(errKept, errMissing); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
-	return &Cache[V]{
-		o: o, kept: kept, pinned: map[string]*entry[V]{}, loading: map[string]*flight[V]{}, missing: map[string]missed{},
-	}, nil
+	return &Cache[V]{o: o, kept: kept, pinned: map[string]*entry[V]{}, loading: map[string]*flight[V]{}, missing: missing}, nil
 }
 
 // Lease holds a value in memory until Release.
@@ -114,8 +117,8 @@ func (l *Lease[V]) Release() {
 // Lease gives the value of a key, from memory or by one load that all callers of
 // that moment share. A caller whose context ends stops waiting; the load goes on
 // for the others.
-func (c *Cache[V]) Lease(ctx context.Context, key string) (*Lease[V], error) {
-	f, lease, err := c.begin(key)
+func (c *Cache[V]) Lease(ctx context.Context, key string, load Load[V]) (*Lease[V], error) {
+	f, lease, err := c.begin(key, load)
 	if f == nil {
 		return lease, err
 	}
@@ -127,20 +130,32 @@ func (c *Cache[V]) Lease(ctx context.Context, key string) (*Lease[V], error) {
 	}
 }
 
+// Held leases the value of a key if it is in memory, and loads nothing. It does not
+// count as use: what is evicted next stays the same.
+func (c *Cache[V]) Held(key string) (*Lease[V], bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.peek(key)
+	if !ok {
+		return nil, false
+	}
+	return c.lease(e), true
+}
+
 // begin gives a lease or an error at once, or the caller's place in a load.
-func (c *Cache[V]) begin(key string) (*waiter[V], *Lease[V], error) {
+func (c *Cache[V]) begin(key string, load Load[V]) (*waiter[V], *Lease[V], error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.find(key); ok {
 		c.o.Metrics.hits.Inc()
 		return nil, c.lease(e), nil
 	}
-	if m, ok := c.missing[key]; ok {
+	if m, ok := c.missing.Get(key); ok {
 		if c.o.Now().Before(m.until) {
 			c.o.Metrics.hits.Inc()
 			return nil, nil, m.err
 		}
-		delete(c.missing, key)
+		c.missing.Remove(key)
 	}
 	c.o.Metrics.misses.Inc()
 	f := c.loading[key]
@@ -148,7 +163,7 @@ func (c *Cache[V]) begin(key string) (*waiter[V], *Lease[V], error) {
 		ctx, cancel := context.WithCancel(context.Background())
 		f = &flight[V]{cancel: cancel}
 		c.loading[key] = f
-		go c.load(ctx, key, f)
+		go c.load(ctx, key, f, load)
 	}
 	w := &waiter[V]{flight: f, done: make(chan struct{})}
 	f.waiters = append(f.waiters, w)
@@ -160,6 +175,14 @@ func (c *Cache[V]) find(key string) (*entry[V], bool) {
 		return e, true
 	}
 	return c.kept.Get(key)
+}
+
+// peek is find, but leaves the order of eviction as it is.
+func (c *Cache[V]) peek(key string) (*entry[V], bool) {
+	if e, ok := c.pinned[key]; ok {
+		return e, true
+	}
+	return c.kept.Peek(key)
 }
 
 func (c *Cache[V]) lease(e *entry[V]) *Lease[V] {
@@ -219,10 +242,10 @@ func (c *Cache[V]) leave(key string, w *waiter[V], cause error) error {
 }
 
 // load runs one load and hands its result to all who wait.
-func (c *Cache[V]) load(ctx context.Context, key string, f *flight[V]) {
+func (c *Cache[V]) load(ctx context.Context, key string, f *flight[V], load Load[V]) {
 	defer f.cancel()
 	start := c.o.Now()
-	loaded, err := c.call(ctx, key)
+	loaded, err := call(ctx, load)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.loading[key] == f {
@@ -230,7 +253,7 @@ func (c *Cache[V]) load(ctx context.Context, key string, f *flight[V]) {
 	}
 	if err != nil {
 		if len(f.waiters) > 0 && !f.dropped && c.o.Missing != nil && c.o.Missing(err) {
-			c.missing[key] = missed{err, c.o.Now().Add(c.o.MissingFor)}
+			c.missing.Add(key, missed{err, c.o.Now().Add(c.o.MissingFor)})
 		}
 		f.finish(func() (*Lease[V], error) { return nil, err })
 		return
@@ -252,12 +275,12 @@ func (f *flight[V]) finish(result func() (*Lease[V], error)) {
 	f.waiters = nil
 }
 
-// call runs Load; a panic of it becomes an error.
-func (c *Cache[V]) call(ctx context.Context, key string) (l Loaded[V], err error) {
+// call runs a load; a panic of it becomes an error.
+func call[V any](ctx context.Context, load Load[V]) (l Loaded[V], err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("%w: %v\n%s", ErrPanic, v, debug.Stack())
 		}
 	}()
-	return c.o.Load(ctx, key)
+	return load(ctx)
 }

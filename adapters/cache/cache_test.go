@@ -34,13 +34,6 @@ func start(t *testing.T, maxBytes int64) *harness {
 	h := &harness{load: func(context.Context, string) error { return nil }}
 	c, err := New(Options[*value]{
 		MaxBytes: maxBytes,
-		Load: func(ctx context.Context, key string) (Loaded[*value], error) {
-			h.loads.Add(1)
-			if err := h.load(ctx, key); err != nil {
-				return Loaded[*value]{}, err
-			}
-			return Loaded[*value]{Value: &value{key: key}, Bytes: 10, Source: "test"}, nil
-		},
 		Free: func(v *value) {
 			if v.freed.Swap(true) {
 				t.Errorf("%s was freed twice", v.key)
@@ -58,9 +51,26 @@ func start(t *testing.T, maxBytes int64) *harness {
 	return h
 }
 
+// loader gives the load of a key.
+func (h *harness) loader(key string) Load[*value] {
+	return func(ctx context.Context) (Loaded[*value], error) {
+		h.loads.Add(1)
+		if err := h.load(ctx, key); err != nil {
+			return Loaded[*value]{}, err
+		}
+		return Loaded[*value]{Value: &value{key: key}, Bytes: 10, Source: "test"}, nil
+	}
+}
+
+func (h *harness) ask(ctx context.Context, key string) (*Lease[*value], error) {
+	return h.Lease(ctx, key, h.loader(key))
+}
+
+func (h *harness) pin(ctx context.Context, key string) error { return h.Pin(ctx, key, h.loader(key)) }
+
 func (h *harness) lease(t *testing.T, key string) *Lease[*value] {
 	t.Helper()
-	l, err := h.Lease(t.Context(), key)
+	l, err := h.ask(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,11 +161,11 @@ func TestWhoLeavesDoesNotTakeTheLoadAlong(t *testing.T) {
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	left := make(chan error, 1)
-	go func() { _, err := h.Lease(gone, "a"); left <- err }()
+	go func() { _, err := h.ask(gone, "a"); left <- err }()
 	<-begun
 	stays := make(chan error, 1)
 	go func() {
-		l, err := h.Lease(t.Context(), "a")
+		l, err := h.ask(t.Context(), "a")
 		if err == nil {
 			l.Release()
 		}
@@ -195,7 +205,7 @@ func TestLoadEndsWhenNobodyWaits(t *testing.T) {
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	go func() { <-begun; cancel() }()
-	if _, err := h.Lease(gone, "a"); !errors.Is(err, context.Canceled) {
+	if _, err := h.ask(gone, "a"); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 	if err := <-ended; !errors.Is(err, context.Canceled) {
@@ -214,7 +224,7 @@ func TestMissingIsRememberedForAWhile(t *testing.T) {
 	fault := fmt.Errorf("%w: a", errMissing)
 	h.load = func(context.Context, string) error { return fault }
 	for range 3 {
-		if _, err := h.Lease(t.Context(), "a"); !errors.Is(err, errMissing) {
+		if _, err := h.ask(t.Context(), "a"); !errors.Is(err, errMissing) {
 			t.Fatal(err)
 		}
 	}
@@ -227,7 +237,7 @@ func TestMissingIsRememberedForAWhile(t *testing.T) {
 
 	h.load = func(context.Context, string) error { return errors.New("network down") }
 	for range 2 {
-		if _, err := h.Lease(t.Context(), "b"); err == nil {
+		if _, err := h.ask(t.Context(), "b"); err == nil {
 			t.Fatal("no error")
 		}
 	}
@@ -262,7 +272,7 @@ func TestDropForgetsEverythingOfAKey(t *testing.T) {
 func TestPin(t *testing.T) {
 	h := start(t, 20)
 	for range 2 {
-		if err := h.Pin(t.Context(), "a"); err != nil {
+		if err := h.pin(t.Context(), "a"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -276,15 +286,63 @@ func TestPin(t *testing.T) {
 		t.Errorf("resident %s", h.keys())
 	}
 	h.load = func(context.Context, string) error { return errMissing }
-	if err := h.Pin(t.Context(), "x"); !errors.Is(err, errMissing) {
+	if err := h.pin(t.Context(), "x"); !errors.Is(err, errMissing) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestHeldLoadsNothingAndCountsAsNoUse(t *testing.T) {
+	h := start(t, 20)
+	h.lease(t, "a").Release()
+	h.lease(t, "b").Release()
+	held, ok := h.Held("a")
+	if _, other := h.Held("x"); !ok || other || h.loads.Load() != 2 {
+		t.Fatalf("held %v, other %v, %d loads", ok, other, h.loads.Load())
+	}
+	if r, ok := h.Look("a"); !ok || r.Leases != 1 || r.Pinned || r.Bytes != 10 {
+		t.Errorf("%+v", r)
+	}
+	h.lease(t, "c").Release()
+	if _, ok := h.Look("a"); ok || h.keys() != "bc" || held.Value().freed.Load() {
+		t.Errorf("resident %s", h.keys())
+	}
+	held.Release()
+	if !held.Value().freed.Load() {
+		t.Error("not freed")
+	}
+}
+
+func TestDropAll(t *testing.T) {
+	h := start(t, 100)
+	for _, key := range []string{"a1", "a2", "b1"} {
+		h.lease(t, key).Release()
+	}
+	if err := h.pin(t.Context(), "a3"); err != nil {
+		t.Fatal(err)
+	}
+	h.load = func(context.Context, string) error { return errMissing }
+	_, _ = h.ask(t.Context(), "a4")
+	begun, release := make(chan struct{}), make(chan struct{})
+	h.load = func(context.Context, string) error { close(begun); <-release; return nil }
+	done := make(chan *Lease[*value], 1)
+	go func() { done <- h.lease(t, "a5") }()
+	<-begun
+	if n := h.DropAll(func(key string) bool { return key[0] == 'a' }); n != 3 || h.keys() != "b1" {
+		t.Errorf("%d dropped, resident %s", n, h.keys())
+	}
+	close(release)
+	(<-done).Release()
+	h.load = func(context.Context, string) error { return nil }
+	h.lease(t, "a4").Release()
+	if h.keys() != "a4b1" || h.frees.Load() != 4 {
+		t.Errorf("resident %s, %d frees", h.keys(), h.frees.Load())
 	}
 }
 
 func TestPanickingLoad(t *testing.T) {
 	h := start(t, 20)
 	h.load = func(context.Context, string) error { panic("broken") }
-	if _, err := h.Lease(t.Context(), "a"); !errors.Is(err, ErrPanic) {
+	if _, err := h.ask(t.Context(), "a"); !errors.Is(err, ErrPanic) {
 		t.Errorf("%v", err)
 	}
 }
@@ -310,12 +368,12 @@ func TestStress(t *testing.T) {
 				case 0:
 					h.Drop(key)
 				case 1:
-					_ = h.Pin(t.Context(), key)
+					_ = h.pin(t.Context(), key)
 				case 2:
 					h.Unpin(key)
 				default:
 					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(20+r.IntN(200))*time.Microsecond)
-					if l, err := h.Lease(ctx, key); err == nil {
+					if l, err := h.ask(ctx, key); err == nil {
 						if l.Value().key != key || l.Value().freed.Load() {
 							t.Errorf("%s: wrong or freed value %s", key, l.Value().key)
 						}

@@ -2,7 +2,9 @@ package cache
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"strings"
 )
 
 // keep makes the cache a holder of a value, then evicts what is too much. A key that
@@ -42,7 +44,27 @@ func (c *Cache[V]) forget(e *entry[V]) {
 func (c *Cache[V]) Drop(key string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.missing, key)
+	return c.dropKey(key)
+}
+
+// DropAll forgets every key that is chosen, also those that are loading, and tells how
+// many values there were. choose must not call the cache.
+func (c *Cache[V]) DropAll(choose func(key string) bool) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	keys := slices.Concat(c.kept.Keys(), slices.Collect(maps.Keys(c.pinned)),
+		slices.Collect(maps.Keys(c.loading)), c.missing.Keys())
+	n := 0
+	for _, key := range keys {
+		if choose(key) && c.dropKey(key) {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *Cache[V]) dropKey(key string) bool {
+	c.missing.Remove(key)
 	if f := c.loading[key]; f != nil {
 		f.dropped = true
 		delete(c.loading, key)
@@ -74,8 +96,8 @@ func (c *Cache[V]) unkeep(key string) *entry[V] {
 
 // Pin loads a key if need be and keeps its value until Unpin or Drop, whatever else
 // needs memory.
-func (c *Cache[V]) Pin(ctx context.Context, key string) error {
-	lease, err := c.Lease(ctx, key)
+func (c *Cache[V]) Pin(ctx context.Context, key string, load Load[V]) error {
+	lease, err := c.Lease(ctx, key, load)
 	if err != nil {
 		return err
 	}
@@ -118,23 +140,33 @@ type Resident struct {
 	Pinned bool
 }
 
+// Look tells of one key, if it is in memory.
+func (c *Cache[V]) Look(key string) (Resident, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.peek(key)
+	if !ok {
+		return Resident{}, false
+	}
+	return c.resident(key, e), true
+}
+
+func (c *Cache[V]) resident(key string, e *entry[V]) Resident {
+	return Resident{key, e.Bytes, e.holders - 1, c.pinned[key] != nil}
+}
+
 // Resident lists what the cache keeps, by key.
 func (c *Cache[V]) Resident() []Resident {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var out []Resident
 	for key, e := range c.pinned {
-		out = append(out, Resident{key, e.Bytes, e.holders - 1, true})
+		out = append(out, c.resident(key, e))
 	}
 	for _, key := range c.kept.Keys() {
 		e, _ := c.kept.Peek(key)
-		out = append(out, Resident{key, e.Bytes, e.holders - 1, false})
+		out = append(out, c.resident(key, e))
 	}
-	slices.SortFunc(out, func(a, b Resident) int {
-		if a.Key < b.Key {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(out, func(a, b Resident) int { return strings.Compare(a.Key, b.Key) })
 	return out
 }

@@ -1,0 +1,125 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"testing/fstest"
+
+	"valence/adapters"
+	"valence/adapters/cache"
+	"valence/adapters/hub"
+	"valence/adapters/peft"
+	"valence/adapters/store"
+	"valence/runtime/engine"
+)
+
+// load reads a version from the store and checks it.
+func (r *Registry) load(ctx context.Context, v *version) (cache.Loaded[*adapters.Entry], error) {
+	e, err := r.read(ctx, v)
+	if err == nil && !v.passed.Load() {
+		err = e.CheckCanaries(ctx, r.o.Engine)
+	}
+	if err != nil {
+		return cache.Loaded[*adapters.Entry]{}, fmt.Errorf("adapter %s@%s: %w", v.Adapter, v.name(), err)
+	}
+	v.passed.Store(true)
+	return loaded(e, v.Source), nil
+}
+
+func loaded(e *adapters.Entry, source string) cache.Loaded[*adapters.Entry] {
+	return cache.Loaded[*adapters.Entry]{Value: e, Bytes: bytesOf(e), Source: source}
+}
+
+// bytesOf is what an entry holds in memory, but for its labels and names.
+func bytesOf(e *adapters.Entry) int64 {
+	if e.Vectors == nil {
+		return 0
+	}
+	return int64(len(e.Vectors.Data)) * 4
+}
+
+func (r *Registry) read(ctx context.Context, v *version) (*adapters.Entry, error) {
+	files, err := r.o.Store.Files(ctx, v.Adapter, v.Number)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	folder, err := peft.Read(filesystem(files), r.o.Model)
+	if err != nil {
+		return nil, err
+	}
+	if folder.Digest != v.Digest {
+		return nil, fmt.Errorf("%w: the files have the digest %s, not %s", store.ErrCorrupt, folder.Digest, v.Digest)
+	}
+	e, err := r.compile(v.Adapter, folder)
+	if err != nil {
+		return nil, err
+	}
+	e.Version = v.name()
+	return e, nil
+}
+
+// filesystem gives files by their names.
+func filesystem(files map[string][]byte) fs.FS {
+	out := fstest.MapFS{}
+	for name, data := range files {
+		out[name] = &fstest.MapFile{Data: data, Mode: 0o444}
+	}
+	return out
+}
+
+// compile makes a folder ready to answer. The entry has no version yet, and its canaries
+// are not asked.
+func (r *Registry) compile(id string, folder *peft.Folder) (*adapters.Entry, error) {
+	sidecar := adapters.DefaultSidecar()
+	if folder.Sidecar != nil {
+		var err error
+		if sidecar, err = adapters.ParseSidecar(folder.Sidecar); err != nil {
+			return nil, err
+		}
+	}
+	task, err := r.o.Engine.NewTask(sidecar.TaskSpec(folder.Vectors))
+	if err != nil {
+		return nil, err
+	}
+	return &adapters.Entry{
+		ID: id, Digest: folder.Digest, Sidecar: sidecar, Task: task, Vectors: folder.Vectors,
+		Sites: len(folder.Vectors.Sites), Parameters: len(folder.Vectors.Data),
+	}, nil
+}
+
+// examine reads a folder that is not in the store yet, and does everything to it that a
+// load does: what it refuses must not be kept.
+func (r *Registry) examine(ctx context.Context, id string, files fs.FS) (*peft.Folder, *adapters.Entry, error) {
+	folder, err := peft.Read(files, r.o.Model)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := r.compile(id, folder)
+	if err != nil {
+		return nil, nil, err
+	}
+	return folder, e, e.CheckCanaries(ctx, r.o.Engine)
+}
+
+// lasting tells whether an error would be met again by who tries again at once: those
+// about what a version, a mixture or a repository is, and not those of a moment.
+func lasting(err error) bool {
+	for _, passing := range []error{
+		context.Canceled, context.DeadlineExceeded, engine.ErrBusy, engine.ErrClosed, engine.ErrRun, store.ErrBusy, hub.ErrUnavailable, hub.ErrRateLimited,
+	} {
+		if errors.Is(err, passing) {
+			return false
+		}
+	}
+	for _, kind := range []error{
+		adapters.ErrNotFound, adapters.ErrCanary, adapters.ErrSidecar, adapters.ErrBlend, peft.ErrAdapter, engine.ErrTask, store.ErrCorrupt,
+		hub.ErrNotFound, hub.ErrUnauthorized, hub.ErrGated, hub.ErrTooLarge,
+	} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
