@@ -29,7 +29,7 @@ func (e *invalidError) Error() string {
 		if i > 0 {
 			s += ";"
 		}
-		s += " " + f.Pointer + " " + f.Detail
+		s += " " + f.Pointer + f.Parameter + " " + f.Detail
 	}
 	return s
 }
@@ -37,7 +37,7 @@ func (e *invalidError) Error() string {
 func (e *invalidError) Unwrap() error { return errInvalid }
 
 func invalid(pointer, code, format string, args ...any) error {
-	return &invalidError{[]fieldError{{pointer, fmt.Sprintf(format, args...), code}}}
+	return &invalidError{[]fieldError{{Pointer: pointer, Detail: fmt.Sprintf(format, args...), Code: code}}}
 }
 
 // decode reads the request's body into v, a pointer to a struct. The body must be
@@ -95,6 +95,8 @@ func decodeError(err error) error {
 func semanticError(e *json.SemanticError) error {
 	pointer := string(e.JSONPointer)
 	switch {
+	case errors.Is(e.Err, json.ErrUnknownName) && e.GoType.NumField() == 0:
+		return invalid(pointer, "unknown_field", "there is no such field; this call takes none")
 	case errors.Is(e.Err, json.ErrUnknownName):
 		return invalid(pointer, "unknown_field", "there is no such field; allowed are %s", strings.Join(fieldNames(e.GoType), ", "))
 	case e.JSONKind == '0' && isNumber(e.GoType):
@@ -131,11 +133,19 @@ func typeName(t reflect.Type) string {
 	case reflect.Int:
 		return "a whole number in 64 bits"
 	default:
-		if t == reflect.TypeFor[input]() {
+		if t == reflect.TypeFor[input]() || t == reflect.TypeFor[adapterChoice]() {
 			return "a string or an object"
 		}
 		return "an object"
 	}
+}
+
+// wrongKind skips a value of a kind that its reader does not take, and says so.
+func wrongKind(dec *jsontext.Decoder, kind jsontext.Kind) error {
+	if err := dec.SkipValue(); err != nil {
+		return err
+	}
+	return &json.SemanticError{JSONKind: kind}
 }
 
 func isNumber(t reflect.Type) bool {

@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"valence/adapters"
+	"valence/adapters/hub"
+	"valence/adapters/peft"
+	"valence/adapters/store"
 	"valence/handlers/middleware"
 	"valence/runtime/engine"
 )
@@ -22,6 +26,8 @@ var (
 	errInvalidUTF8 = errors.New("the body is not UTF-8")
 	errSyntax      = errors.New("the body is not JSON")
 	errInvalid     = errors.New("the request is not valid")
+	errUpload      = errors.New("the upload is not valid")
+	errJuryLabels  = errors.New("the members of the jury have different labels")
 )
 
 // kind gives an error its status and stable code.
@@ -34,22 +40,72 @@ type kind struct {
 // kinds has every error that a request can meet. The first that matches counts;
 // an error that none matches is codeInternal.
 func kinds() []kind {
+	return slices.Concat(requestKinds(), adapterKinds(), hubKinds(), engineKinds(), stateKinds())
+}
+
+// requestKinds are of a request that is wrong in itself.
+func requestKinds() []kind {
 	return []kind{
 		{errInvalidUTF8, http.StatusBadRequest, "invalid_utf8"},
 		{errEmptyBody, http.StatusBadRequest, "empty_body"},
 		{errReadBody, http.StatusBadRequest, "incomplete_body"},
 		{errSyntax, http.StatusBadRequest, "invalid_json"},
+		{errNoKey, http.StatusUnauthorized, "unauthorized"},
+		{errBadKey, http.StatusUnauthorized, "unauthorized"},
+		{errScope, http.StatusForbidden, "forbidden"},
+		{middleware.ErrCrossOrigin, http.StatusForbidden, "cross_origin"},
 		{errNoRoute, http.StatusNotFound, "not_found"},
-		{adapters.ErrNotFound, http.StatusNotFound, "adapter_not_found"},
 		{errMethod, http.StatusMethodNotAllowed, "method_not_allowed"},
 		{middleware.ErrBodyTooLarge, http.StatusRequestEntityTooLarge, "body_too_large"},
 		{middleware.ErrMediaType, http.StatusUnsupportedMediaType, "unsupported_media_type"},
 		{errInvalid, http.StatusUnprocessableEntity, codeInvalid},
-		{adapters.ErrID, http.StatusUnprocessableEntity, "invalid_adapter_id"},
+		{errUpload, http.StatusUnprocessableEntity, "invalid_upload"},
+		{errJuryLabels, http.StatusUnprocessableEntity, "jury_labels_differ"},
+	}
+}
+
+// adapterKinds are of adapters and of what is done to them. A version that fails its
+// self-test or that was made for another base is the request's fault where the request
+// wants it served, and ours where it is served already.
+func adapterKinds() []kind {
+	return []kind{
+		{errUnfitCanary, http.StatusUnprocessableEntity, codeSelfTest},
+		{errUnfitBase, http.StatusUnprocessableEntity, "wrong_base"},
+		{adapters.ErrCanary, http.StatusInternalServerError, codeSelfTest},
+		{adapters.ErrWrongBase, http.StatusConflict, "wrong_base"},
+		{adapters.ErrNotFound, http.StatusNotFound, "adapter_not_found"},
+		{adapters.ErrPullForbidden, http.StatusForbidden, "pull_forbidden"},
+		{adapters.ErrFixed, http.StatusConflict, "adapter_fixed"},
+		{adapters.ErrConflict, http.StatusConflict, "conflict"},
+		{adapters.ErrID, http.StatusUnprocessableEntity, codeID},
+		{adapters.ErrBlend, http.StatusUnprocessableEntity, "invalid_blend"},
+		{adapters.ErrSidecar, http.StatusUnprocessableEntity, "invalid_sidecar"},
+		{engine.ErrTask, http.StatusUnprocessableEntity, "invalid_sidecar"},
+		{peft.ErrAdapter, http.StatusUnprocessableEntity, "invalid_adapter"},
+	}
+}
+
+// hubKinds are of the Hugging Face Hub: a dependency that failed, but where the request
+// named what is not there.
+func hubKinds() []kind {
+	return []kind{
+		{hub.ErrInvalid, http.StatusUnprocessableEntity, "hub_invalid"},
+		{hub.ErrNotFound, http.StatusNotFound, "hub_not_found"},
+		{hub.ErrConflict, http.StatusConflict, "hub_conflict"},
+		{hub.ErrUnauthorized, http.StatusFailedDependency, "hub_unauthorized"},
+		{hub.ErrGated, http.StatusFailedDependency, "hub_gated"},
+		{hub.ErrRateLimited, http.StatusFailedDependency, "hub_rate_limited"},
+		{hub.ErrOffline, http.StatusFailedDependency, "hub_offline"},
+		{hub.ErrTooLarge, http.StatusFailedDependency, "hub_too_large"},
+		{hub.ErrCorrupt, http.StatusFailedDependency, "hub_corrupt"},
+		{hub.ErrRejected, http.StatusFailedDependency, "hub_rejected"},
+		{hub.ErrUnavailable, http.StatusFailedDependency, "hub_unavailable"},
+	}
+}
+
+func engineKinds() []kind {
+	return []kind{
 		{engine.ErrInvalidRequest, http.StatusUnprocessableEntity, codeInvalid},
-		{errNoKey, http.StatusUnauthorized, "unauthorized"},
-		{errBadKey, http.StatusUnauthorized, "unauthorized"},
-		{errScope, http.StatusForbidden, "forbidden"},
 		{engine.ErrInvalidText, http.StatusUnprocessableEntity, "invalid_text"},
 		{engine.ErrEmptyText, http.StatusUnprocessableEntity, "empty_text"},
 		{engine.ErrTooLong, http.StatusUnprocessableEntity, "text_too_long"},
@@ -58,17 +114,47 @@ func kinds() []kind {
 		{engine.ErrBusy, http.StatusTooManyRequests, "busy"},
 		{engine.ErrRun, http.StatusInternalServerError, "inference_failed"},
 		{engine.ErrNonFinite, http.StatusInternalServerError, "inference_failed"},
+	}
+}
+
+// stateKinds are of a server that cannot do now what it is asked.
+func stateKinds() []kind {
+	return []kind{
+		{store.ErrFull, http.StatusInsufficientStorage, "storage_full"},
+		{store.ErrBusy, http.StatusServiceUnavailable, "storage_busy"},
 		{ErrNotReady, http.StatusServiceUnavailable, "not_ready"},
 		{ErrDraining, http.StatusServiceUnavailable, "draining"},
 		{engine.ErrClosed, http.StatusServiceUnavailable, "draining"},
-		{context.DeadlineExceeded, http.StatusServiceUnavailable, "timeout"},
+		{context.DeadlineExceeded, http.StatusServiceUnavailable, codeTimeout},
+	}
+}
+
+// errUnfitCanary and errUnfitBase mark errors about a version that the request wants
+// served.
+var (
+	errUnfitCanary = errors.New("the version fails its self-test")
+	errUnfitBase   = errors.New("the version does not fit the base")
+)
+
+// changeError marks err, which came of a change to what is served.
+func changeError(err error) error {
+	switch {
+	case errors.Is(err, adapters.ErrCanary):
+		return fmt.Errorf("%w: %s", errUnfitCanary, detail(err))
+	case errors.Is(err, adapters.ErrWrongBase):
+		return fmt.Errorf("%w: %s", errUnfitBase, detail(err))
+	default:
+		return err
 	}
 }
 
 const (
+	codeID       = "invalid_adapter_id"
 	codeInvalid  = "invalid_request"
 	codeInternal = "internal"
 	codeNoAnswer = "no_answer"
+	codeSelfTest = "adapter_failed_self_test"
+	codeTimeout  = "timeout"
 )
 
 // unavailableRetry is the Retry-After of a 503: the time a replica takes to warm
@@ -82,17 +168,29 @@ func problemOf(err error) problem {
 		return n.problem()
 	}
 	status, code := classify(err)
-	p := problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: detail(err)}
-	switch {
-	case status == http.StatusInternalServerError:
-		p.Detail = "the server failed on this request; its log has the cause under the request id"
-	case errors.Is(err, context.DeadlineExceeded):
-		p.Detail = "the answer would take longer than the server allows"
-	}
+	p := problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: shown(err, status, code)}
 	if inv, ok := errors.AsType[*invalidError](err); ok {
 		p.Errors = inv.fields
 	}
 	return p
+}
+
+// shown is what a client may read of err.
+func shown(err error, status int, code string) string {
+	if m, ok := errors.AsType[*memberError](err); ok {
+		return fmt.Sprintf("jury member %q: %s", m.member, shown(m.err, status, code))
+	}
+	switch {
+	case status == http.StatusInternalServerError && code == codeSelfTest:
+		// The recorded texts and scores are not for everybody who may ask.
+		return "the adapter's version does not give its recorded scores on this server, so it is not served; the log has the cause under the request id"
+	case status == http.StatusInternalServerError:
+		return "the server failed on this request; its log has the cause under the request id"
+	case code == codeTimeout:
+		return "the answer would take longer than the server allows"
+	default:
+		return detail(err)
+	}
 }
 
 func classify(err error) (status int, code string) {
@@ -104,11 +202,11 @@ func classify(err error) (status int, code string) {
 	return http.StatusInternalServerError, codeInternal
 }
 
-// detail is err's text without the name of the package that it is from, fit for
+// detail is err's text without the names of the packages that it went through, fit for
 // JSON whatever was quoted in it.
 func detail(err error) string {
 	s := err.Error()
-	for _, pkg := range []string{"engine: ", "adapters: "} {
+	for _, pkg := range []string{"registry: ", "store: ", "hub: ", "peft: ", "engine: ", "adapters: "} {
 		s = strings.TrimPrefix(s, pkg)
 	}
 	return strings.ToValidUTF8(s, "\uFFFD")
@@ -118,6 +216,9 @@ func detail(err error) string {
 func retryAfter(err error, status int) time.Duration {
 	if busy, ok := errors.AsType[*engine.BusyError](err); ok {
 		return busy.RetryAfter
+	}
+	if h, ok := errors.AsType[*hub.Error](err); ok && h.RetryAfter > 0 {
+		return h.RetryAfter
 	}
 	if status == http.StatusServiceUnavailable {
 		return unavailableRetry
@@ -162,7 +263,7 @@ func (e *noAnswerError) problem() problem {
 			p.Status, p.Title = row.Status, row.Title
 		}
 		if row.Status < http.StatusInternalServerError {
-			p.Errors = append(p.Errors, fieldError{f.pointer, row.Detail, row.Code})
+			p.Errors = append(p.Errors, fieldError{Pointer: f.pointer, Detail: row.Detail, Code: row.Code})
 		}
 	}
 	return p

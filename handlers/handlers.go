@@ -25,14 +25,29 @@ type Engine interface {
 	Predict(ctx context.Context, reqs []engine.Request) ([]engine.Outcome, error)
 }
 
-// Adapters finds what a request names.
+// Adapters knows, leases and changes what can answer. An id may name an adapter that
+// is not there: adapters.ErrNotFound. A ref is an id with an optional "@revision".
 type Adapters interface {
-	// Lookup gives the version that ref, an id with an optional "@revision",
-	// stands for now. "" is the default adapter. An unknown one is
-	// adapters.ErrNotFound.
-	Lookup(ctx context.Context, ref string) (*adapters.Entry, error)
-	// List gives every adapter that is served.
-	List() []*adapters.Entry
+	// Lease gives what the query stands for now, loaded and checked. The caller
+	// releases it.
+	Lease(ctx context.Context, q adapters.Query) (*adapters.Lease, error)
+	// List gives every adapter: the base, then the others by id.
+	List() []adapters.Info
+	Info(ctx context.Context, id string) (adapters.Info, error)
+	// Resident leases the active versions that are in memory. The caller releases them.
+	Resident() []*adapters.Lease
+
+	// Changes are durable when they are answered.
+
+	Upload(ctx context.Context, u adapters.UploadRequest) (adapters.Published, error)
+	Pull(ctx context.Context, p adapters.PullRequest) (adapters.Published, error)
+	Push(ctx context.Context, p adapters.PushRequest) (adapters.Pushed, error)
+	Activate(ctx context.Context, ref string) (adapters.Info, error)
+	Rollback(ctx context.Context, id string) (adapters.Info, error)
+	Pin(ctx context.Context, id string) (adapters.Info, error)
+	Unpin(ctx context.Context, id string) (adapters.Info, error)
+	// Delete removes one version where ref has a revision, and the adapter otherwise.
+	Delete(ctx context.Context, ref string) error
 }
 
 // Readiness tells whether the server may be sent requests: nil, or an error that
@@ -43,14 +58,16 @@ type Readiness interface {
 
 // Limits bound one request. All are needed.
 type Limits struct {
-	BodyBytes int64         // most bytes of a body
-	Inputs    int           // most inputs of one call
-	Timeout   time.Duration // longest time to an answer
+	BodyBytes     int64         // most bytes of a body, but for uploads
+	UploadBytes   int64         // most bytes of an upload, and of what it unpacks to
+	Inputs        int           // most rows of one call: inputs, times the members of a jury
+	Timeout       time.Duration // longest time to an answer
+	ChangeTimeout time.Duration // the same where adapters are changed, which may take the Hub's time
 }
 
 // DefaultLimits suit a server whose engine has its own defaults.
 func DefaultLimits() Limits {
-	return Limits{BodyBytes: 1 << 20, Inputs: 256, Timeout: time.Minute}
+	return Limits{BodyBytes: 1 << 20, UploadBytes: 64 << 20, Inputs: 256, Timeout: time.Minute, ChangeTimeout: 5 * time.Minute}
 }
 
 // Deps is what the API stands on. All but Origins and Keys are needed.
@@ -72,7 +89,8 @@ func (d Deps) check() error {
 	}{
 		{"Engine", d.Engine == nil}, {"Adapters", d.Adapters == nil}, {"Ready", d.Ready == nil},
 		{"Registry", d.Registry == nil}, {"Log", d.Log == nil},
-		{"Limits.BodyBytes", d.Limits.BodyBytes < 1}, {"Limits.Inputs", d.Limits.Inputs < 1}, {"Limits.Timeout", d.Limits.Timeout <= 0},
+		{"Limits.BodyBytes", d.Limits.BodyBytes < 1}, {"Limits.UploadBytes", d.Limits.UploadBytes < 1}, {"Limits.Inputs", d.Limits.Inputs < 1},
+		{"Limits.Timeout", d.Limits.Timeout <= 0}, {"Limits.ChangeTimeout", d.Limits.ChangeTimeout <= 0},
 	} {
 		if f.missing {
 			return fmt.Errorf("handlers: Deps.%s is missing or not positive", f.name)
@@ -103,10 +121,11 @@ func newRouter(d Deps) (*chi.Mux, error) {
 	}
 	metrics, errMetrics := middleware.Metrics(d.Registry)
 	cors, errOrigins := middleware.CORS(d.Origins)
-	if err := errors.Join(errMetrics, errOrigins); err != nil {
+	a := &api{Deps: d, valid: newValidation()}
+	sameOrigin, errSame := middleware.SameOrigin(d.Origins, a.fail)
+	if err := errors.Join(errMetrics, errOrigins, errSame); err != nil {
 		return nil, fmt.Errorf("handlers: %w", err)
 	}
-	a := &api{Deps: d, valid: newValidation()}
 	r := chi.NewRouter()
 	r.Use(
 		middleware.RequestID,
@@ -116,12 +135,15 @@ func newRouter(d Deps) (*chi.Mux, error) {
 		middleware.Recover(a.fail),
 		cors,
 		chimw.GetHead,
-		middleware.BodyLimit(d.Limits.BodyBytes, a.fail),
 	)
 	r.NotFound(a.notFound)
 	r.MethodNotAllowed(a.methodNotAllowed(r))
 	a.operations(r)
-	a.v1(r)
+	r.Group(a.asking)
+	r.Group(func(r chi.Router) {
+		r.Use(sameOrigin)
+		a.changing(r)
+	})
 	return r, nil
 }
 
@@ -134,15 +156,33 @@ func (a *api) operations(r chi.Router) {
 	r.Get("/openapi.yaml", serveContract)
 }
 
-// v1 are the routes of users.
-func (a *api) v1(r chi.Router) {
-	r.Group(func(r chi.Router) {
-		r.Use(middleware.Timeout(a.Limits.Timeout), a.allow(scopeInfer))
-		a.adapterRoutes(r)
-		// Scoring changes nothing, so it takes what curl -d sends unless told otherwise.
-		r.With(
-			middleware.ContentType(a.fail, middleware.JSON, "", "application/x-www-form-urlencoded", "text/plain"),
-			a.whenReady,
-		).Post("/v1/sentiment", a.sentiment)
-	})
+// asking are the routes that change nothing.
+func (a *api) asking(r chi.Router) {
+	r.Use(middleware.Timeout(a.Limits.Timeout), a.allow(scopeInfer), middleware.BodyLimit(a.Limits.BodyBytes, a.fail))
+	r.Get("/v1/adapters", a.listAdapters)
+	byID(r, http.MethodGet, "", a.getAdapter)
+	byID(r, http.MethodGet, "/anatomy", a.getAnatomy)
+	byID(r, http.MethodGet, "/diff", a.getDiff)
+	// Scoring changes nothing, so it takes what curl -d sends unless told otherwise.
+	r.With(
+		middleware.ContentType(a.fail, middleware.JSON, "", "application/x-www-form-urlencoded", "text/plain"),
+		a.whenReady,
+	).Post("/v1/sentiment", a.sentiment)
+}
+
+// changing are the routes of admins. The body's bytes are counted and its type is
+// looked at only behind the key.
+func (a *api) changing(r chi.Router) {
+	r.Use(middleware.LongTimeout(a.Limits.ChangeTimeout), a.allow(scopeAdmin), a.whenReady)
+	upload := r.With(middleware.BodyLimit(a.Limits.UploadBytes, a.fail), middleware.ContentType(a.fail, typeForm, typeZip))
+	byID(upload, http.MethodPut, "", a.uploadAdapter)
+	r = r.With(middleware.BodyLimit(a.Limits.BodyBytes, a.fail))
+	byID(r, http.MethodDelete, "", a.deleteAdapter)
+	r = r.With(middleware.ContentType(a.fail, middleware.JSON, middleware.NoBody))
+	byID(r, http.MethodPost, "/pull", a.pullAdapter)
+	byID(r, http.MethodPost, "/push", a.pushAdapter)
+	byID(r, http.MethodPost, "/activate", a.activateAdapter)
+	byID(r, http.MethodPost, "/rollback", a.change(a.Adapters.Rollback))
+	byID(r, http.MethodPost, "/pin", a.change(a.Adapters.Pin))
+	byID(r, http.MethodPost, "/unpin", a.change(a.Adapters.Unpin))
 }

@@ -33,6 +33,8 @@ func TestNewRefuses(t *testing.T) {
 		{"no registry", func(d *Deps) { d.Registry = nil }, "Deps.Registry"},
 		{"no log", func(d *Deps) { d.Log = nil }, "Deps.Log"},
 		{"no limit of bytes", func(d *Deps) { d.Limits.BodyBytes = 0 }, "Deps.Limits.BodyBytes"},
+		{"no limit of uploads", func(d *Deps) { d.Limits.UploadBytes = 0 }, "Deps.Limits.UploadBytes"},
+		{"no limit of changes", func(d *Deps) { d.Limits.ChangeTimeout = 0 }, "Deps.Limits.ChangeTimeout"},
 		{"no limit of inputs", func(d *Deps) { d.Limits.Inputs = -1 }, "Deps.Limits.Inputs"},
 		{"no limit of time", func(d *Deps) { d.Limits.Timeout = 0 }, "Deps.Limits.Timeout"},
 		{"metrics twice", func(*Deps) {}, "duplicate metrics collector"},
@@ -63,8 +65,8 @@ func TestUnrouted(t *testing.T) {
 		{http.MethodGet, "/v1/sentiment", 405, "method_not_allowed", "POST"},
 		{http.MethodOptions, "/v1/sentiment", 405, "method_not_allowed", "POST"},
 		{http.MethodPost, "/healthz", 405, "method_not_allowed", "GET, HEAD"},
-		{http.MethodPut, "/v1/adapters/acme%2Freviews", 405, "method_not_allowed", "GET, HEAD"},
-		{http.MethodPut, "/v1/adapters/acme/reviews", 405, "method_not_allowed", "GET, HEAD"},
+		{http.MethodPost, "/v1/adapters/acme%2Freviews", 405, "method_not_allowed", "GET, PUT, DELETE, HEAD"},
+		{http.MethodPost, "/v1/adapters/acme/reviews", 405, "method_not_allowed", "GET, PUT, DELETE, HEAD"},
 		{"BREW", "/healthz", 405, "method_not_allowed", "GET, HEAD"},
 	}
 	s := serve(t, nil)

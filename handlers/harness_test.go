@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,15 +33,49 @@ func (f fakeEngine) Predict(ctx context.Context, reqs []engine.Request) ([]engin
 	return f.predict(ctx, reqs)
 }
 
+// fakeAdapters panics where a func is missing: the call was not expected.
 type fakeAdapters struct {
-	lookup func(context.Context, string) (*adapters.Entry, error)
-	list   func() []*adapters.Entry
+	lease    func(context.Context, adapters.Query) (*adapters.Lease, error)
+	list     func() []adapters.Info
+	info     func(context.Context, string) (adapters.Info, error)
+	resident func() []*adapters.Lease
+	upload   func(context.Context, adapters.UploadRequest) (adapters.Published, error)
+	pull     func(context.Context, adapters.PullRequest) (adapters.Published, error)
+	push     func(context.Context, adapters.PushRequest) (adapters.Pushed, error)
+	change   func(ctx context.Context, call, ref string) (adapters.Info, error) // activate, rollback, pin, unpin
+	remove   func(context.Context, string) error
 }
 
-func (f fakeAdapters) Lookup(ctx context.Context, ref string) (*adapters.Entry, error) {
-	return f.lookup(ctx, ref)
+func (f fakeAdapters) Lease(ctx context.Context, q adapters.Query) (*adapters.Lease, error) {
+	return f.lease(ctx, q)
 }
-func (f fakeAdapters) List() []*adapters.Entry { return f.list() }
+func (f fakeAdapters) List() []adapters.Info { return f.list() }
+func (f fakeAdapters) Info(ctx context.Context, id string) (adapters.Info, error) {
+	return f.info(ctx, id)
+}
+func (f fakeAdapters) Resident() []*adapters.Lease { return f.resident() }
+func (f fakeAdapters) Upload(ctx context.Context, u adapters.UploadRequest) (adapters.Published, error) {
+	return f.upload(ctx, u)
+}
+func (f fakeAdapters) Pull(ctx context.Context, p adapters.PullRequest) (adapters.Published, error) {
+	return f.pull(ctx, p)
+}
+func (f fakeAdapters) Push(ctx context.Context, p adapters.PushRequest) (adapters.Pushed, error) {
+	return f.push(ctx, p)
+}
+func (f fakeAdapters) Activate(ctx context.Context, ref string) (adapters.Info, error) {
+	return f.change(ctx, "activate", ref)
+}
+func (f fakeAdapters) Rollback(ctx context.Context, id string) (adapters.Info, error) {
+	return f.change(ctx, "rollback", id)
+}
+func (f fakeAdapters) Pin(ctx context.Context, id string) (adapters.Info, error) {
+	return f.change(ctx, "pin", id)
+}
+func (f fakeAdapters) Unpin(ctx context.Context, id string) (adapters.Info, error) {
+	return f.change(ctx, "unpin", id)
+}
+func (f fakeAdapters) Delete(ctx context.Context, ref string) error { return f.remove(ctx, ref) }
 
 // entry is an adapter with the labels negative, neutral and positive, which the
 // model writes as "bad", "so so" and "good".
@@ -52,10 +87,15 @@ func entry(id string) *adapters.Entry {
 	return &adapters.Entry{ID: id, Version: "v2", Digest: "sha256:abcdef", Sidecar: s, Task: &engine.Task{}, Sites: 3, Parameters: 12}
 }
 
-// registry serves the base, acme/reviews and acme/careful, which abstains below
-// 0.9.
-func registry(t *testing.T) *adapters.Static {
-	t.Helper()
+// shelf has the base, acme/reviews and acme/careful, which abstains below 0.9, and
+// counts its leases. It is safe for concurrent use.
+type shelf struct {
+	entries       []*adapters.Entry
+	taken, active atomic.Int64
+	twice         atomic.Bool // a lease was released twice
+}
+
+func newShelf() *shelf {
 	careful := entry("acme/careful")
 	careful.Sidecar.AbstainBelow = 0.9
 	reviews := entry("acme/reviews")
@@ -63,11 +103,106 @@ func registry(t *testing.T) *adapters.Static {
 	reviews.Vectors = &spec.Vectors{Sites: []spec.Site{{Module: "a.k", Size: 2}}, Data: []float32{1.5, 1.5}}
 	reviews.Sidecar.Metrics = []byte(`{"accuracy":0.91}`)
 	reviews.Sidecar.Template = "Review: {text}"
-	s, err := adapters.NewStatic(entry("base"), reviews, careful)
-	if err != nil {
-		t.Fatal(err)
+	return &shelf{entries: []*adapters.Entry{entry("base"), careful, reviews}}
+}
+
+// fake serves the shelf to readers.
+func (s *shelf) fake() fakeAdapters {
+	return fakeAdapters{lease: s.lease, list: s.list, info: s.info, resident: s.resident}
+}
+
+// settled fails the test unless every lease was released once.
+func (s *shelf) settled(t *testing.T, taken int64) {
+	t.Helper()
+	if s.taken.Load() != taken || s.active.Load() != 0 || s.twice.Load() {
+		t.Errorf("%d leases, want %d; %d are not released; one is released twice: %v", s.taken.Load(), taken, s.active.Load(), s.twice.Load())
 	}
-	return s
+}
+
+func (s *shelf) hold(e *adapters.Entry) *adapters.Lease {
+	s.taken.Add(1)
+	s.active.Add(1)
+	var released atomic.Bool
+	return adapters.NewLease(e, func() {
+		if released.Swap(true) {
+			s.twice.Store(true)
+		}
+		s.active.Add(-1)
+	})
+}
+
+func (s *shelf) find(ref string) (*adapters.Entry, error) {
+	r, err := adapters.ParseID(cmp.Or(ref, "base"))
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range s.entries {
+		if e.ID == r.ID && (r.Revision == "" || r.Revision == e.Version) {
+			return e, nil
+		}
+		if e.ID == r.ID {
+			return nil, fmt.Errorf("%w: %q has no revision %q", adapters.ErrNotFound, r.ID, r.Revision)
+		}
+	}
+	return nil, fmt.Errorf("%w: %q", adapters.ErrNotFound, r.ID)
+}
+
+func (s *shelf) lease(_ context.Context, q adapters.Query) (*adapters.Lease, error) {
+	first, err := s.find(q.Parts[0].Ref)
+	if err != nil || len(q.Parts) == 1 && q.Strength == 1 {
+		if err != nil {
+			return nil, err
+		}
+		return s.hold(first), nil
+	}
+	blend := *first
+	blend.Blend = &adapters.Blended{Strength: q.Strength}
+	for _, p := range q.Parts {
+		e, err := s.find(p.Ref)
+		if err != nil {
+			return nil, err
+		}
+		blend.Blend.Parts = append(blend.Blend.Parts, adapters.BlendedPart{ID: e.ID, Version: e.Version, Digest: e.Digest, Weight: p.Weight})
+	}
+	return s.hold(&blend), nil
+}
+
+func (s *shelf) resident() []*adapters.Lease {
+	var out []*adapters.Lease
+	for _, e := range s.entries[1:] {
+		out = append(out, s.hold(e))
+	}
+	return out
+}
+
+func (s *shelf) list() []adapters.Info {
+	out := make([]adapters.Info, len(s.entries))
+	for i, e := range s.entries {
+		out[i] = infoAbout(e)
+	}
+	return out
+}
+
+func (s *shelf) info(_ context.Context, id string) (adapters.Info, error) {
+	e, err := s.find(id)
+	if err != nil {
+		return adapters.Info{}, err
+	}
+	return infoAbout(e), nil
+}
+
+// infoAbout has a first version from the Hub, and the entry as its second.
+func infoAbout(e *adapters.Entry) adapters.Info {
+	now := adapters.Version{
+		Name: e.Version, Digest: e.Digest, Base: "sha256:ba5e", Source: adapters.SourceUpload, Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		Bytes: 99, Sites: e.Sites, Parameters: e.Parameters, Sidecar: e.Sidecar, Active: true,
+		Residency: adapters.Residency{Resident: true, ResidentBytes: 48, Leases: 1},
+	}
+	before := adapters.Version{
+		Name: "v1", Digest: "sha256:0123456789", Base: "sha256:ba5e", Source: adapters.SourceHub, Origin: "acme/old@5d4c7a1e",
+		Sites: 3, Parameters: 12, Sidecar: adapters.DefaultSidecar(),
+	}
+	return adapters.Info{ID: e.ID, Fixed: e.ID == "base", Pinned: true, Requests: 7, Versions: []adapters.Version{before, now}}
 }
 
 // outcomes answers each text: negative 0.1, neutral 0.2, positive 0.7; in mode
@@ -130,9 +265,9 @@ func serve(t *testing.T, change func(*Deps)) *server {
 	gate.Open()
 	d := Deps{
 		Engine:   fakeEngine{outcomes(nil)},
-		Adapters: registry(t),
+		Adapters: newShelf().fake(),
 		Ready:    gate,
-		Limits:   Limits{BodyBytes: 4096, Inputs: 8, Timeout: time.Minute},
+		Limits:   Limits{BodyBytes: 4096, UploadBytes: 1 << 16, Inputs: 8, Timeout: time.Minute, ChangeTimeout: 5 * time.Minute},
 		Registry: s.reg,
 		Log:      slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

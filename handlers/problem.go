@@ -34,17 +34,18 @@ type problem struct {
 	Errors    []fieldError `json:"errors,omitempty"`
 }
 
-// fieldError is one fault of a request's body.
+// fieldError is one fault of a request's body, or of a query parameter.
 type fieldError struct {
-	Pointer string `json:"pointer"` // RFC 6901; "" is the body itself
-	Detail  string `json:"detail"`
-	Code    string `json:"code"`
+	Pointer   string `json:"pointer"` // RFC 6901; "" is the body itself, or a parameter
+	Detail    string `json:"detail"`
+	Code      string `json:"code"`
+	Parameter string `json:"parameter,omitzero"` // name of the query parameter that is at fault
 }
 
 // fail answers with the problem that err stands for. To a client that is gone it
 // writes nothing.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
-	log := a.Log.With("request_id", middleware.RequestIDFrom(r.Context()))
+	log := a.logOf(r)
 	if errors.Is(r.Context().Err(), context.Canceled) {
 		log.Debug("client gone", "error", err)
 		return
@@ -58,6 +59,11 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
 	}
 	a.write(w, r, p.Status, typeProblem, p)
+}
+
+// logOf is a log whose lines name the request.
+func (a *api) logOf(r *http.Request) *slog.Logger {
+	return a.Log.With("request_id", middleware.RequestIDFrom(r.Context()))
 }
 
 func logInternal(log *slog.Logger, err error) {
@@ -84,7 +90,7 @@ func (a *api) write(w http.ResponseWriter, r *http.Request, status int, mediaTyp
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	if _, err := w.Write(append(body, '\n')); err != nil {
-		a.Log.Debug("answer not sent", "request_id", middleware.RequestIDFrom(r.Context()), "error", err)
+		a.logOf(r).Debug("answer not sent", "error", err)
 	}
 }
 

@@ -7,28 +7,33 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"valence/adapters"
 	"valence/runtime/engine"
 )
 
 // sentimentRequest is the body of POST /v1/sentiment. Exactly one of Text and
 // Inputs is given.
 type sentimentRequest struct {
-	Text         *string  `json:"text"`
-	Inputs       []input  `json:"inputs"         validate:"omitempty,min=1,dive"`
-	Adapter      *string  `json:"adapter"        validate:"omitempty,min=1"`
-	Mode         *string  `json:"mode"           validate:"omitempty,oneof=labels generate"`
-	Labels       []string `json:"labels"         validate:"excluded_if=Mode generate,omitempty,min=2,max=64,unique"`
-	TopK         *int     `json:"top_k"          validate:"excluded_if=Mode generate,omitempty,min=1,max=64"`
-	AbstainBelow *float64 `json:"abstain_below"  validate:"excluded_if=Mode generate,omitempty,min=0,max=1"`
-	Truncate     *bool    `json:"truncate"`
-	MaxNewTokens *int     `json:"max_new_tokens" validate:"excluded_unless=Mode generate,omitempty,min=1,max=64"`
+	Text         *string        `json:"text"`
+	Inputs       []input        `json:"inputs"         validate:"omitempty,min=1,dive"`
+	Adapter      *adapterChoice `json:"adapter"`
+	Strength     *float64       `json:"strength"       validate:"omitempty,min=0,max=1.5"`
+	Jury         []string       `json:"jury"           validate:"excluded_if=Mode generate,omitempty,min=2,max=16,unique,dive,min=1"`
+	Mode         *string        `json:"mode"           validate:"omitempty,oneof=labels generate"`
+	Labels       []string       `json:"labels"         validate:"excluded_if=Mode generate,omitempty,min=2,max=64,unique"`
+	TopK         *int           `json:"top_k"          validate:"excluded_if=Mode generate,omitempty,min=1,max=64"`
+	AbstainBelow *float64       `json:"abstain_below"  validate:"excluded_if=Mode generate,omitempty,min=0,max=1"`
+	Truncate     *bool          `json:"truncate"`
+	MaxNewTokens *int           `json:"max_new_tokens" validate:"excluded_unless=Mode generate,omitempty,min=1,max=64"`
 }
 
-// input is one text of several: a JSON string, or an object.
+// input is one text of several: a JSON string, or an object. What it does not say is
+// as in the request.
 type input struct {
-	Text    *string `json:"text"    validate:"required"`
-	Adapter *string `json:"adapter" validate:"omitempty,min=1"` // nil means the request's
-	bare    bool    // written as a string
+	Text     *string        `json:"text"     validate:"required"`
+	Adapter  *adapterChoice `json:"adapter"`
+	Strength *float64       `json:"strength" validate:"omitempty,min=0,max=1.5"`
+	bare     bool           // written as a string
 }
 
 // UnmarshalJSONFrom reads either form.
@@ -41,11 +46,27 @@ func (in *input) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		type object input // without this method
 		return json.UnmarshalDecode(dec, (*object)(in))
 	default:
-		if err := dec.SkipValue(); err != nil {
-			return err
-		}
-		return &json.SemanticError{JSONKind: kind}
+		return wrongKind(dec, kind)
 	}
+}
+
+// faults lists what tags cannot say: of adapters, and of a jury in their place.
+func (req *sentimentRequest) faults() []fieldError {
+	choices := map[string]*adapterChoice{"/adapter": req.Adapter}
+	order := []string{"/adapter"}
+	for i, in := range req.Inputs {
+		at := fmt.Sprintf("/inputs/%d/adapter", i)
+		choices[at], order = in.Adapter, append(order, at)
+	}
+	var out []fieldError
+	for _, at := range order {
+		if req.Jury != nil && choices[at] != nil {
+			out = append(out, fieldError{Pointer: at, Code: "not_allowed", Detail: "has no meaning with a jury"})
+			continue
+		}
+		out = append(out, choices[at].faults(at)...)
+	}
+	return out
 }
 
 // decodeSentiment reads and checks the body.
@@ -63,6 +84,10 @@ func (a *api) decodeSentiment(r *http.Request) (*sentimentRequest, error) {
 	if err := a.valid.check(req); err != nil {
 		return nil, err
 	}
+	texts, members := max(len(req.Inputs), 1), len(req.Jury)
+	if n := texts * members; n > a.Limits.Inputs {
+		return nil, invalid("/jury", "too_many", "%d texts for %d members are %d rows; at most %d are allowed in one call", texts, members, n, a.Limits.Inputs)
+	}
 	return req, nil
 }
 
@@ -70,33 +95,61 @@ func (req *sentimentRequest) mode() engine.Mode {
 	return engine.Mode(or(req.Mode, string(engine.ModeLabels)))
 }
 
-// textRow is one text of a request with the JSON pointers to where the parts of
-// it stand in the body.
+// textRow is one text of a request with whom it is asked, and the JSON pointer to
+// where it stands in the body.
 type textRow struct {
-	index     int
-	text      string
-	adapter   string
-	atText    string
-	atAdapter string
+	index  int
+	text   string
+	atText string
+	asked  []asked // one adapter, or the members of the jury
 }
 
-func (req *sentimentRequest) rows() []textRow {
-	adapter := or(req.Adapter, "")
+// asked is what shall answer a row.
+type asked struct {
+	query  adapters.Query
+	key    string // tells its query apart
+	at     string // JSON pointer to where it stands
+	member string // its ref, in a jury
+}
+
+// rows are the texts of a request whose caller has, or lacks, a token of the Hub.
+func (req *sentimentRequest) rows(token string) []textRow {
 	if req.Text != nil {
-		return []textRow{{0, *req.Text, adapter, "/text", "/adapter"}}
+		return []textRow{{0, *req.Text, "/text", req.askedOf(input{}, "", token)}}
 	}
 	rows := make([]textRow, len(req.Inputs))
 	for i, in := range req.Inputs {
 		at := fmt.Sprintf("/inputs/%d", i)
-		rows[i] = textRow{i, *in.Text, adapter, at, "/adapter"}
+		rows[i] = textRow{i, *in.Text, at, req.askedOf(in, at, token)}
 		if !in.bare {
 			rows[i].atText = at + "/text"
 		}
-		if in.Adapter != nil {
-			rows[i].adapter, rows[i].atAdapter = *in.Adapter, at+"/adapter"
-		}
 	}
 	return rows
+}
+
+// askedOf is who answers an input that stands at a JSON pointer.
+func (req *sentimentRequest) askedOf(in input, at, token string) []asked {
+	strength := or(in.Strength, or(req.Strength, 1))
+	ask := func(at, member string, parts []adapters.QueryPart) asked {
+		q := adapters.Query{Parts: parts, Strength: strength, HubToken: token}
+		return asked{q, queryKey(q), at, member}
+	}
+	if req.Jury != nil {
+		jury := make([]asked, len(req.Jury))
+		for i, ref := range req.Jury {
+			jury[i] = ask(fmt.Sprintf("/jury/%d", i), ref, adapters.Ask(ref).Parts)
+		}
+		return jury
+	}
+	switch {
+	case in.Adapter != nil:
+		return []asked{ask(at+"/adapter", "", in.Adapter.parts)}
+	case req.Adapter != nil:
+		return []asked{ask("/adapter", "", req.Adapter.parts)}
+	default:
+		return []asked{ask("/adapter", "", adapters.Ask("").Parts)}
+	}
 }
 
 // question is what the engine is asked about a row.

@@ -20,22 +20,56 @@ type sentimentResponse struct {
 
 // result answers one text.
 type result struct {
-	Index     int        `json:"index"`
-	Label     *string    `json:"label"`           // null: abstained, or the generated text is no label
-	Score     *float64   `json:"score,omitzero"`  // of the best label; none in mode generate
-	Scores    scores     `json:"scores,omitzero"` // none in mode generate
-	Adapter   adapterRef `json:"adapter"`
-	Tokens    int        `json:"tokens"`
-	Truncated bool       `json:"truncated"`
-	Text      *string    `json:"text,omitzero"` // mode generate only
-	Abstained bool       `json:"abstained,omitzero"`
+	Index     int      `json:"index"`
+	Label     *string  `json:"label"`            // null: abstained, or the generated text is no label
+	Score     *float64 `json:"score,omitzero"`   // of the best label; none in mode generate
+	Scores    scores   `json:"scores,omitzero"`  // none in mode generate
+	Adapter   any      `json:"adapter,omitzero"` // an adapterRef or a blendRef; none of a jury
+	Tokens    int      `json:"tokens"`           // of a jury, the most that a member read
+	Truncated bool     `json:"truncated"`
+	Text      *string  `json:"text,omitzero"` // mode generate only
+	Abstained bool     `json:"abstained,omitzero"`
+	*verdict           // of a jury only
 }
 
 // adapterRef names the version that answered.
 type adapterRef struct {
-	ID      string `json:"id"`
-	Version string `json:"version"`
-	Digest  string `json:"digest"`
+	ID       string   `json:"id"`
+	Version  string   `json:"version"`
+	Digest   string   `json:"digest"`
+	Strength *float64 `json:"strength,omitzero"` // where it is not 1
+}
+
+// blendRef names the versions that answered as one.
+type blendRef struct {
+	Blend    []blendPart `json:"blend"` // in the order of the request
+	Strength *float64    `json:"strength,omitzero"`
+}
+
+type blendPart struct {
+	adapterRef
+	Weight float64 `json:"weight"`
+}
+
+// answeredBy names an entry in an answer.
+func answeredBy(e *adapters.Entry) any {
+	one := adapterRef{ID: e.ID, Version: e.Version, Digest: e.Digest}
+	if e.Blend == nil {
+		return one
+	}
+	var strength *float64
+	if e.Blend.Strength != 1 {
+		strength = &e.Blend.Strength
+	}
+	if len(e.Blend.Parts) == 1 {
+		one.Strength = strength
+		return one
+	}
+	blend := blendRef{make([]blendPart, len(e.Blend.Parts)), strength}
+	for i, p := range e.Blend.Parts {
+		blend.Blend[i] = blendPart{adapterRef{ID: p.ID, Version: p.Version, Digest: p.Digest}, p.Weight}
+	}
+	return blend
 }
 
 // rowError is the problem of one input.
@@ -55,7 +89,7 @@ func (c *call) response() sentimentResponse {
 func (req *sentimentRequest) result(index int, entry *adapters.Entry, res engine.Result) result {
 	out := result{
 		Index:     index,
-		Adapter:   adapterRef{entry.ID, entry.Version, entry.Digest},
+		Adapter:   answeredBy(entry),
 		Tokens:    res.Tokens,
 		Truncated: res.Truncated,
 	}
@@ -66,22 +100,25 @@ func (req *sentimentRequest) result(index int, entry *adapters.Entry, res engine
 		}
 		return out
 	}
-	req.score(&out, entry, rank(res))
+	req.score(&out, rank(res.Labels, probabilities(res)), entry.Sidecar.AbstainBelow)
 	return out
 }
 
-// score fills in what the labels' probabilities, best first, say.
-func (req *sentimentRequest) score(out *result, entry *adapters.Entry, all scores) {
+// score fills in what the labels' probabilities, best first, say. Below the threshold,
+// unless the request has its own, there is no label.
+func (req *sentimentRequest) score(out *result, all scores, threshold float64) {
 	best := all[0]
-	out.Score, out.Scores = &best.p, all
-	if req.TopK != nil {
-		out.Scores = all[:min(*req.TopK, len(all))]
-	}
-	if best.p < or(req.AbstainBelow, entry.Sidecar.AbstainBelow) {
+	out.Score, out.Scores = &best.p, req.top(all)
+	if best.p < or(req.AbstainBelow, threshold) {
 		out.Abstained = true
 		return
 	}
 	out.Label = &best.label
+}
+
+// top are the scores that the request wants to see.
+func (req *sentimentRequest) top(all scores) scores {
+	return all[:min(or(req.TopK, len(all)), len(all))]
 }
 
 // labelScore is a label with its probability.
@@ -93,11 +130,20 @@ type labelScore struct {
 // scores are ordered best first, and are written as an object in that order.
 type scores []labelScore
 
-// rank orders the labels by probability, equal ones as the adapter has them.
-func rank(res engine.Result) scores {
-	s := make(scores, len(res.Labels))
-	for i, label := range res.Labels {
-		s[i] = labelScore{label, round(math.Exp(res.LogProbs[i]))}
+// probabilities are those of the result's labels, in their order.
+func probabilities(res engine.Result) []float64 {
+	p := make([]float64, len(res.LogProbs))
+	for i, l := range res.LogProbs {
+		p[i] = math.Exp(l)
+	}
+	return p
+}
+
+// rank orders labels by probability, rounded; equal ones stay in their order.
+func rank(labels []string, p []float64) scores {
+	s := make(scores, len(labels))
+	for i, label := range labels {
+		s[i] = labelScore{label, round(p[i])}
 	}
 	slices.SortStableFunc(s, func(a, b labelScore) int { return cmp.Compare(b.p, a.p) })
 	return s

@@ -12,7 +12,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"valence/adapters"
 	"valence/runtime/engine"
 )
 
@@ -92,23 +91,6 @@ func TestQuestions(t *testing.T) {
 		if fmt.Sprintf("%+v", got[0]) != fmt.Sprintf("%+v", tt.want) {
 			t.Errorf("%s: asked %+v, want %+v", tt.body, got[0], tt.want)
 		}
-	}
-}
-
-// TestAdapterLookedUpOnce wants one lookup for all rows with one adapter, so that
-// all have the same version.
-func TestAdapterLookedUpOnce(t *testing.T) {
-	count := make(map[string]int)
-	s := serve(t, func(d *Deps) {
-		reg := d.Adapters
-		d.Adapters = fakeAdapters{lookup: func(ctx context.Context, ref string) (*adapters.Entry, error) {
-			count[ref]++
-			return reg.Lookup(ctx, ref)
-		}}
-	})
-	s.post(`{"inputs":["a",{"text":"b","adapter":"acme/reviews"},"c",{"text":"d","adapter":"acme/reviews"}]}`)
-	if count[""] != 1 || count["acme/reviews"] != 1 || len(count) != 2 {
-		t.Errorf("lookups: %v", count)
 	}
 }
 
@@ -255,7 +237,7 @@ func TestRoundedScoresSum(t *testing.T) {
 			res.LogProbs = append(res.LogProbs, -math.Log(float64(n)))
 		}
 		sum := 0.0
-		for _, l := range rank(res) {
+		for _, l := range rank(res.Labels, probabilities(res)) {
 			sum += l.p
 		}
 		if math.Abs(sum-1) > 1e-6 {

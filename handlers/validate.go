@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/go-playground/validator/v10"
@@ -18,20 +19,27 @@ func newValidation() *validation {
 	return &validation{v}
 }
 
+// selfChecked is a request that knows faults of its own, beyond what tags can say.
+type selfChecked interface{ faults() []fieldError }
+
 // check gives an *invalidError with every fault of req, a pointer to a struct.
 func (v *validation) check(req any) error {
-	err := v.Struct(req)
-	if err == nil {
-		return nil
-	}
-	faults, ok := errors.AsType[validator.ValidationErrors](err)
-	if !ok {
-		return fmt.Errorf("validate %T: %w", req, err)
-	}
 	out := &invalidError{}
-	for _, f := range faults {
-		code, detail := explain(f)
-		out.fields = append(out.fields, fieldError{jsonPointer(f.Namespace()), detail, code})
+	if err := v.Struct(req); err != nil {
+		faults, ok := errors.AsType[validator.ValidationErrors](err)
+		if !ok {
+			return fmt.Errorf("validate %T: %w", req, err)
+		}
+		for _, f := range faults {
+			code, detail := explain(f)
+			out.fields = append(out.fields, fieldError{Pointer: jsonPointer(f.Namespace()), Detail: detail, Code: code})
+		}
+	}
+	if r, ok := req.(selfChecked); ok {
+		out.fields = append(out.fields, r.faults()...)
+	}
+	if len(out.fields) == 0 {
+		return nil
 	}
 	return out
 }
@@ -94,8 +102,12 @@ func (m measure) text(bound, n string) string {
 	}
 }
 
-// setting turns a tag's "Mode generate" into `mode "generate"`.
+// setting turns a tag's "Mode generate" into `mode "generate"`, and "Create true" into
+// `create true`.
 func setting(param string) string {
 	field, value, _ := strings.Cut(param, " ")
-	return fmt.Sprintf("%s %q", strings.ToLower(field), value)
+	if value != "true" {
+		value = strconv.Quote(value)
+	}
+	return strings.ToLower(field) + " " + value
 }

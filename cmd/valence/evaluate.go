@@ -29,6 +29,9 @@ type evaluateCmd struct {
 
 // Validate is called by kong after parsing.
 func (c *evaluateCmd) Validate() error {
+	if err := c.baseFlags.Validate(); err != nil {
+		return err // kong asks the outermost Validate alone
+	}
 	if c.Picture != "" {
 		if _, err := pictureFormat(c.Picture); err != nil {
 			return fmt.Errorf("--picture %w", err)

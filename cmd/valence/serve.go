@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,27 +15,34 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"valence/adapters/registry"
 	"valence/handlers"
 	"valence/runtime/engine"
 )
 
 type serveCmd struct {
 	baseFlags
+	stateFlags
 	logFlags
-	Listen       string        `default:"127.0.0.1:8080" help:"Address to serve on. Port 0 takes a free one, which is logged."`
-	InferKey     []string      `help:"Key that may ask; give the flag once for each. Best by the environment, where other users of the machine cannot see it." placeholder:"KEY"`
-	AdminKey     []string      `help:"Key that may do everything; give the flag once for each." placeholder:"KEY"`
-	CORSOrigin   []string      `name:"cors-origin" help:"Web origin whose pages may call the API, such as https://app.example; give the flag once for each." placeholder:"ORIGIN"`
-	MaxBody      int64         `default:"1048576" help:"Largest request body in bytes."`
-	MaxInputs    int           `default:"256" help:"Most texts of one request."`
-	Timeout      time.Duration `default:"60s" help:"Longest time to an answer."`
-	DrainTimeout time.Duration `default:"30s" help:"Longest time to finish running requests after SIGTERM."`
-	keys         handlers.Keys
-	DrainDelay   time.Duration `default:"0s" help:"After SIGTERM, how long /readyz fails before the port closes, for load balancers to notice."`
+	Listen        string        `default:"127.0.0.1:8080" help:"Address to serve on. Port 0 takes a free one, which is logged."`
+	InferKey      []string      `help:"Key that may ask; give the flag once for each. Best by the environment, where other users of the machine cannot see it." placeholder:"KEY"`
+	AdminKey      []string      `help:"Key that may do everything; give the flag once for each." placeholder:"KEY"`
+	CORSOrigin    []string      `name:"cors-origin" help:"Web origin whose pages may call the API, such as https://app.example; give the flag once for each." placeholder:"ORIGIN"`
+	MaxBody       int64         `default:"1048576" help:"Largest request body in bytes."`
+	MaxUpload     int64         `default:"67108864" help:"Largest upload in bytes, and the most that it may unpack to."`
+	MaxInputs     int           `default:"256" help:"Most rows of one request: texts, times the members of a jury."`
+	Timeout       time.Duration `default:"60s" help:"Longest time to an answer."`
+	ChangeTimeout time.Duration `default:"5m" help:"The same where adapters are uploaded, pulled or pushed."`
+	DrainTimeout  time.Duration `default:"30s" help:"Longest time to finish running requests after SIGTERM."`
+	keys          handlers.Keys
+	DrainDelay    time.Duration `default:"0s" help:"After SIGTERM, how long /readyz fails before the port closes, for load balancers to notice."`
 }
 
 // Validate is called by kong after parsing.
 func (c *serveCmd) Validate() error {
+	if err := cmp.Or(c.baseFlags.Validate(), c.stateFlags.Validate()); err != nil {
+		return err // kong asks the outermost Validate alone
+	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		return fmt.Errorf("--listen %q is not an address; write HOST:PORT, such as 127.0.0.1:8080", c.Listen)
@@ -47,8 +55,8 @@ func (c *serveCmd) Validate() error {
 		return fmt.Errorf("--listen %s can be reached from other machines, and there are no keys: set VALENCE_INFER_KEY or VALENCE_ADMIN_KEY, or listen on 127.0.0.1", c.Listen)
 	}
 	c.keys = keys
-	if c.MaxBody < 1 || c.MaxInputs < 1 || c.Timeout <= 0 || c.DrainTimeout <= 0 || c.DrainDelay < 0 {
-		return errors.New("--max-body, --max-inputs, --timeout and --drain-timeout must be positive")
+	if c.MaxBody < 1 || c.MaxUpload < 1 || c.MaxInputs < 1 || c.Timeout <= 0 || c.ChangeTimeout <= 0 || c.DrainTimeout <= 0 || c.DrainDelay < 0 {
+		return errors.New("--max-body, --max-upload, --max-inputs, --timeout, --change-timeout and --drain-timeout must be positive")
 	}
 	return nil
 }
@@ -69,25 +77,58 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	server := c.server(front, log)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	registry := prometheus.NewRegistry()
-	s, err := c.open(ctx, openOptions{log: log, registry: registry, progress: byteBar(std, "loading"), fetched: byteBar(std, "fetching")})
+	metrics := prometheus.NewRegistry()
+	s, err := c.open(ctx, openOptions{log: log, registry: metrics, progress: byteBar(std, "loading"), fetched: byteBar(std, "fetching")})
 	if err != nil {
 		return errors.Join(err, server.Close())
 	}
 	c.logBase(log, s)
-	gate := &handlers.Gate{}
-	if err = c.ready(ctx, front, gate, registry, log, s); err != nil {
-		err = errors.Join(err, server.Close())
-	} else {
-		log.Info("ready", "url", "http://"+listener.Addr().String())
-		err = c.wait(ctx, log, gate, server, served)
-	}
+	err = c.serve(ctx, s, &running{log: log, front: front, server: server, served: served, metrics: metrics, url: "http://" + listener.Addr().String()})
 	// A new context: the old one has ended, that is why we are here.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.DrainTimeout)
 	defer cancel()
 	err = errors.Join(err, s.Close(closing))
 	log.Info("stopped", "tensor_handles", s.thread.Live())
 	return err
+}
+
+// running is a server whose base is loaded.
+type running struct {
+	log     *slog.Logger
+	front   *front
+	server  *http.Server
+	served  <-chan error
+	metrics *prometheus.Registry
+	url     string
+}
+
+// serve opens the state, puts the API behind the port, and answers until ctx ends.
+func (c *serveCmd) serve(ctx context.Context, s *stack, r *running) (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.server.Close())
+		}
+	}()
+	state, err := c.openStore(ctx, r.log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, state.Close()) }()
+	known, err := c.openRegistry(ctx, s, state, r.metrics, r.log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.DrainTimeout)
+		defer cancel()
+		err = errors.Join(err, known.Close(closing))
+	}()
+	gate := &handlers.Gate{}
+	if err := c.ready(ctx, r, gate, s, known); err != nil {
+		return err
+	}
+	r.log.Info("ready", "url", r.url, "adapters", len(known.List())-1)
+	return c.wait(ctx, r.log, gate, r.server, r.served)
 }
 
 // front is what the port leads to: first a handler that says "loading", then the API.
@@ -118,18 +159,20 @@ func (c *serveCmd) server(h http.Handler, log *slog.Logger) *http.Server {
 }
 
 // ready puts the API behind the port, warms up, and opens the gate.
-func (c *serveCmd) ready(ctx context.Context, front *front, gate *handlers.Gate, registry *prometheus.Registry, log *slog.Logger, s *stack) error {
+func (c *serveCmd) ready(ctx context.Context, r *running, gate *handlers.Gate, s *stack, known *registry.Registry) error {
 	api, err := handlers.New(handlers.Deps{
-		Engine: s.engine, Adapters: s.adapters, Ready: gate, Registry: registry, Log: log, Origins: c.CORSOrigin, Keys: c.keys,
-		Limits: handlers.Limits{BodyBytes: c.MaxBody, Inputs: c.MaxInputs, Timeout: c.Timeout},
+		Engine: s.engine, Adapters: known, Ready: gate, Registry: r.metrics, Log: r.log, Origins: c.CORSOrigin, Keys: c.keys,
+		Limits: handlers.Limits{
+			BodyBytes: c.MaxBody, UploadBytes: c.MaxUpload, Inputs: c.MaxInputs, Timeout: c.Timeout, ChangeTimeout: c.ChangeTimeout,
+		},
 	})
 	if err == nil {
-		err = register(registry, s)
+		err = register(r.metrics, s)
 	}
 	if err != nil {
 		return err
 	}
-	front.set(api)
+	r.front.set(api)
 	if err := warmUp(ctx, s); err != nil {
 		return err
 	}
@@ -150,7 +193,7 @@ func (c *serveCmd) logBase(log *slog.Logger, s *stack) {
 }
 
 // register adds the metrics of the process and of the device.
-func register(registry *prometheus.Registry, s *stack) error {
+func register(metrics *prometheus.Registry, s *stack) error {
 	live := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "valence_torch_live_handles",
 		Help: "Tensor handles that exist now. Flat between requests; growth is a leak.",
@@ -158,7 +201,7 @@ func register(registry *prometheus.Registry, s *stack) error {
 	for _, c := range []prometheus.Collector{
 		live, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
-		if err := registry.Register(c); err != nil {
+		if err := metrics.Register(c); err != nil {
 			return fmt.Errorf("metrics: %w", err)
 		}
 	}

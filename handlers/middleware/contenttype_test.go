@@ -10,6 +10,7 @@ import (
 
 func TestContentType(t *testing.T) {
 	strict, lenient := []string{JSON}, []string{JSON, "", "text/plain"}
+	upload := []string{"multipart/form-data", "application/zip"}
 	tests := []struct {
 		name     string
 		allowed  []string
@@ -30,6 +31,9 @@ func TestContentType(t *testing.T) {
 		{"text where allowed", lenient, "text/plain", "", ""},
 		{"a form where text is allowed", lenient, "multipart/form-data; boundary=x", "", "multipart/form-data"},
 		{"identity", strict, "application/json", "identity", ""},
+		{"a form", upload, "multipart/form-data; boundary=x", "", ""},
+		{"the first is recommended", upload, "application/json", "", `Content-Type "application/json"; send multipart/form-data`},
+		{"none for a form", upload, "", "", "there is no Content-Type; send multipart/form-data"},
 		{"gzip", strict, "application/json", "gzip", `Content-Encoding "gzip"; send the body as it is`},
 	}
 	for _, tt := range tests {
@@ -51,6 +55,32 @@ func TestContentType(t *testing.T) {
 			}
 			if len(f.errs) != 1 || !errors.Is(f.errs[0], ErrMediaType) || !strings.Contains(f.errs[0].Error(), tt.refused) {
 				t.Errorf("got %v, want an error with %q", f.errs, tt.refused)
+			}
+		})
+	}
+}
+
+func TestContentTypeWithoutBody(t *testing.T) {
+	for _, tt := range []struct {
+		name, body string
+		unknown    bool // its length
+		allowed    []string
+		refused    bool
+	}{
+		{"no body", "", false, []string{JSON, NoBody}, false},
+		{"a body", "{}", false, []string{JSON, NoBody}, true},
+		{"a body of unknown length", "", true, []string{JSON, NoBody}, true},
+		{"a body is needed", "", false, []string{JSON}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPost, "/things/1", strings.NewReader(tt.body))
+			if tt.unknown {
+				r.ContentLength = -1
+			}
+			var f failures
+			send(t, r, answer(200, ""), ContentType(f.fail, tt.allowed...))
+			if (len(f.errs) == 1) != tt.refused {
+				t.Errorf("refused: %v", f.errs)
 			}
 		})
 	}

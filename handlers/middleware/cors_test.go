@@ -57,7 +57,7 @@ func TestPreflight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for header, allowed := range map[string]bool{"content-type": true, "authorization": true, "x-request-id": true, "x-secret": false} {
+	for header, allowed := range map[string]bool{"content-type": true, "authorization": true, "x-request-id": true, "x-hub-token": true, "x-secret": false} {
 		r := httptest.NewRequest(http.MethodOptions, "/things/1", nil)
 		r.Header.Set("Origin", "https://app.example.com")
 		r.Header.Set("Access-Control-Request-Method", http.MethodPost)

@@ -19,6 +19,10 @@ type Fail func(w http.ResponseWriter, r *http.Request, err error)
 // before an answer was written. It is never sent.
 const StatusClientGone = 499
 
+// HubTokenHeader carries the caller's own token for the Hugging Face Hub. It is never
+// logged.
+const HubTokenHeader = "X-Hub-Token"
+
 // Unmatched is the route of requests that no pattern matches. They share one
 // name, so that a scan of random paths adds no metric series.
 const Unmatched = "unmatched"

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"valence/adapters/hub"
+	"valence/adapters/registry"
+	"valence/adapters/store"
+	"valence/runtime/mt5/spec"
+)
+
+// stateFlags choose where adapters are kept and what of them is in memory.
+type stateFlags struct {
+	DataDir     string `type:"path" help:"Folder that keeps the adapters; by default valence in XDG_DATA_HOME or ~/.local/share." placeholder:"FOLDER"`
+	DatabaseURL string `name:"database-url" help:"PostgreSQL that keeps them instead, for several servers: postgres://USER@HOST/DATABASE." placeholder:"URL"`
+	CacheBytes  int64  `default:"536870912" help:"Memory for adapters that are not pinned, in bytes; those used least recently leave it first."`
+	HubPull     bool   `help:"Pull an adapter that is not known here from the Hugging Face Hub when it is first asked for."`
+}
+
+// Validate is called by kong after parsing.
+func (f *stateFlags) Validate() error {
+	if f.CacheBytes < 0 {
+		return fmt.Errorf("--cache-bytes is %d; it must not be negative", f.CacheBytes)
+	}
+	if f.DataDir != "" && f.DatabaseURL != "" {
+		return errors.New("--data-dir and --database-url are two places for one thing; give one of them")
+	}
+	return nil
+}
+
+// dataDir is the folder for the state where no flag names one, by the XDG base
+// directory specification.
+func dataDir() (string, error) {
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "valence"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("no folder for the data: %w; give --data-dir", err)
+	}
+	return filepath.Join(home, ".local", "share", "valence"), nil
+}
+
+// openStore opens the durable state.
+func (f *stateFlags) openStore(ctx context.Context, log *slog.Logger) (*store.Store, error) {
+	o := store.Options{Dir: f.DataDir, URL: f.DatabaseURL, Log: log}
+	if o.Dir == "" && o.URL == "" {
+		var err error
+		if o.Dir, err = dataDir(); err != nil {
+			return nil, err
+		}
+	}
+	return store.Open(ctx, o)
+}
+
+// openRegistry makes the registry of a server over its state.
+func (f *stateFlags) openRegistry(ctx context.Context, s *stack, state *store.Store, metrics prometheus.Registerer, log *slog.Logger) (*registry.Registry, error) {
+	hubs, err := hubOptions(log)
+	if err != nil {
+		return nil, err
+	}
+	client, err := hub.New(hubs)
+	if err != nil {
+		return nil, err
+	}
+	base, fixed := s.adapters.List()[0], s.adapters.List()[1:]
+	return registry.New(ctx, registry.Options{
+		Store: state, Engine: s.engine, Model: s.base.Config, Base: base, Fixed: fixed,
+		Hub: client, HubPull: f.HubPull, HubOffline: hubs.Offline, HubEndpoint: hubs.Endpoint,
+		CacheBytes: f.CacheBytes, Registerer: metrics, Log: log,
+		Free: func(v *spec.Vectors) {
+			if err := s.model.Drop(context.Background(), v); err != nil {
+				log.Error("an adapter's memory on the device is not freed", "error", err)
+			}
+		},
+	})
+}
