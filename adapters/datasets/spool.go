@@ -1,0 +1,78 @@
+package datasets
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"valence/adapters/store"
+)
+
+// spool copies a stream of at most limit bytes to a file without a name, which is gone
+// when it is closed, and with the process. It gives the content's digest and leaves the
+// file at its start.
+func spool(ctx context.Context, dir string, r io.Reader, limit int64) (f *os.File, digest string, size int64, err error) {
+	if f, err = unnamed(dir); err != nil {
+		return nil, "", 0, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	h := sha256.New()
+	size, err = io.Copy(io.MultiWriter(diskWriter{f}, h), &contextReader{ctx, io.LimitReader(r, limit+1)})
+	if err != nil {
+		return nil, "", 0, fmt.Errorf("datasets: take in the file at byte %d: %w", size, err)
+	}
+	if size > limit {
+		return nil, "", 0, fmt.Errorf("%w: the file has more than %d bytes", ErrTooLarge, limit)
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return f, "sha256:" + hex.EncodeToString(h.Sum(nil)), size, err
+}
+
+func unnamed(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, "dataset-*")
+	if err != nil {
+		return nil, fmt.Errorf("datasets: %w", full(err))
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(fmt.Errorf("datasets: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+// full gives a disk without room the store's name for it.
+func full(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", store.ErrFull, err)
+	}
+	return err
+}
+
+// diskWriter names a full disk.
+type diskWriter struct{ w io.Writer }
+
+func (d diskWriter) Write(p []byte) (int, error) {
+	n, err := d.w.Write(p)
+	return n, full(err)
+}
+
+// contextReader stops with its context.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
