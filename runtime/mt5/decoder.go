@@ -5,8 +5,8 @@ import "valence/runtime/torch"
 // memory is what the decoder attends to: the encoder's keys and values of every
 // layer, each [N, H, T, K], for the sequences that it writes.
 type memory struct {
-	k, v []torch.Tensor
-	mask torch.Tensor // [N, 1, 1, T] or none
+	layers []keyValue
+	mask   torch.Tensor // [N, 1, 1, T] or none
 }
 
 // remember projects the encoder's states x [B, T, D] for each layer, with the
@@ -14,32 +14,61 @@ type memory struct {
 // the N sequences reads; nil means one each, in order.
 func (p *pass) remember(x torch.Tensor, in inputs, rows []int64) memory {
 	mem := memory{}
-	index := torch.Tensor{}
-	if rows != nil {
-		index = p.s.Int64s(rows, int64(len(rows)))
-	}
-	spread := func(t torch.Tensor) torch.Tensor {
-		if rows == nil || !t.Defined() {
-			return t
-		}
-		return p.s.IndexSelect(t, 0, index)
-	}
+	index := p.index(rows)
 	for _, b := range p.m.decoder.blocks {
 		mark := p.s.Mark()
-		k := spread(p.heads(p.project(x, b.cross.k, p.sc), in.rows, in.length))
-		v := spread(p.heads(p.project(x, b.cross.v, p.sc), in.rows, in.length))
-		p.s.Keep(mark, k, v)
-		mem.k, mem.v = append(mem.k, k), append(mem.v, v)
+		kv := p.recall(x, b.cross, in, index)
+		p.s.Keep(mark, kv.k, kv.v)
+		mem.layers = append(mem.layers, kv)
 	}
-	mem.mask = spread(in.mask)
+	mem.mask = p.spread(in.mask, index)
 	return mem
+}
+
+// index is rows on the device, or none where there are none.
+func (p *pass) index(rows []int64) torch.Tensor {
+	if rows == nil {
+		return torch.Tensor{}
+	}
+	return p.s.Int64s(rows, int64(len(rows)))
+}
+
+// recall projects the encoder's states for one layer.
+func (p *pass) recall(x torch.Tensor, a attention, in inputs, index torch.Tensor) keyValue {
+	kv := p.keysValues(x, a, in.rows, in.length)
+	return keyValue{p.spread(kv.k, index), p.spread(kv.v, index)}
+}
+
+// spread gives each sequence what its row has.
+func (p *pass) spread(t, index torch.Tensor) torch.Tensor {
+	if !index.Defined() || !t.Defined() {
+		return t
+	}
+	return p.s.IndexSelect(t, 0, index)
 }
 
 // past is the decoder's own keys and values of every layer so far, each
 // [N, H, length, K].
 type past struct {
 	length int64
-	k, v   []torch.Tensor
+	layers []keyValue
+}
+
+// layer is what layer i has seen, the zero keyValue at the start.
+func (p *past) layer(i int) keyValue {
+	if p.length == 0 {
+		return keyValue{}
+	}
+	return p.layers[i]
+}
+
+// handles lists the tensors of a past.
+func (p *past) handles() []torch.Tensor {
+	var ts []torch.Tensor
+	for _, kv := range p.layers {
+		ts = append(ts, kv.k, kv.v)
+	}
+	return ts
 }
 
 // decode reads ids [N, L] after what before holds, puts the longer keys and values
@@ -52,12 +81,10 @@ func (p *pass) decode(ids torch.Tensor, n, l int64, mem memory, before *past) to
 	next := past{length: before.length + l}
 	for i, b := range m.decoder.blocks {
 		mark := s.Mark()
-		h, k, v := p.causalAttention(p.norm(x, b.selfNorm), b.self, n, l, before, i, bias)
-		x = s.Add(x, h)
-		x = s.Add(x, p.crossAttention(p.norm(x, b.crossNorm), b.cross, n, l, mem, i))
-		x = s.Add(x, p.feedForward(p.norm(x, b.ffNorm), b.ff))
-		s.Keep(mark, x, k, v)
-		next.k, next.v = append(next.k, k), append(next.v, v)
+		var seen keyValue
+		x, seen = p.decoderBlock(x, b, n, l, before.layer(i), bias, mem.layers[i], mem.mask)
+		s.Keep(mark, x, seen.k, seen.v)
+		next.layers = append(next.layers, seen)
 		p.saw(i+1, x)
 	}
 	*before = next
@@ -66,22 +93,28 @@ func (p *pass) decode(ids torch.Tensor, n, l int64, mem memory, before *past) to
 	return x
 }
 
-// causalAttention gives the attention's result and the layer's keys and values
-// with the new ones at their end.
-func (p *pass) causalAttention(x torch.Tensor, a attention, n, l int64, before *past, layer int, bias torch.Tensor) (h, k, v torch.Tensor) {
-	q := p.heads(p.project(x, a.q, p.sc), n, l)
-	k = p.heads(p.project(x, a.k, p.sc), n, l)
-	v = p.heads(p.project(x, a.v, p.sc), n, l)
-	if before.length > 0 {
-		k = p.s.Cat(2, before.k[layer], k)
-		v = p.s.Cat(2, before.v[layer], v)
-	}
-	return p.project(p.merge(p.s.Attention(q, k, v, bias), n, l), a.o, p.sc), k, v
+// decoderBlock is x [N, L, D] to the next layer's, with the layer's own keys and
+// values, longer by the new ones.
+func (p *pass) decoderBlock(x torch.Tensor, b block, n, l int64, before keyValue, bias torch.Tensor, mem keyValue, mask torch.Tensor) (next torch.Tensor, seen keyValue) {
+	s := p.s
+	h, seen := p.causalAttention(p.norm(x, b.selfNorm), b.self, n, l, before, bias)
+	x = s.Add(x, p.drop(h))
+	x = s.Add(x, p.drop(p.crossAttention(p.norm(x, b.crossNorm), b.cross, n, l, mem, mask)))
+	return s.Add(x, p.drop(p.feedForward(p.norm(x, b.ffNorm), b.ff))), seen
 }
 
-func (p *pass) crossAttention(x torch.Tensor, a attention, n, l int64, mem memory, layer int) torch.Tensor {
+func (p *pass) causalAttention(x torch.Tensor, a attention, n, l int64, before keyValue, bias torch.Tensor) (h torch.Tensor, seen keyValue) {
 	q := p.heads(p.project(x, a.q, p.sc), n, l)
-	return p.project(p.merge(p.s.Attention(q, mem.k[layer], mem.v[layer], mem.mask), n, l), a.o, p.sc)
+	seen = p.keysValues(x, a, n, l)
+	if before.k.Defined() {
+		seen = keyValue{p.s.Cat(2, before.k, seen.k), p.s.Cat(2, before.v, seen.v)}
+	}
+	return p.project(p.merge(p.attend(q, seen, bias), n, l), a.o, p.sc), seen
+}
+
+func (p *pass) crossAttention(x torch.Tensor, a attention, n, l int64, mem keyValue, mask torch.Tensor) torch.Tensor {
+	q := p.heads(p.project(x, a.q, p.sc), n, l)
+	return p.project(p.merge(p.attend(q, mem, mask), n, l), a.o, p.sc)
 }
 
 // logits reads the head for states x [n, D]: [n, rows of head] in float32. A tied

@@ -45,14 +45,10 @@ func (p *pass) encode(in inputs) torch.Tensor {
 	m, s := p.m, p.s
 	x := s.Embedding(m.shared, in.ids)
 	p.saw(0, x)
-	bias := m.encoder.bias.rows(s, 0, in.length)
-	if in.mask.Defined() {
-		bias = s.Add(bias, in.mask)
-	}
+	bias := p.encoderBias(in)
 	for i, b := range m.encoder.blocks {
 		mark := s.Mark()
-		x = s.Add(x, p.selfAttention(p.norm(x, b.selfNorm), b.self, in, bias))
-		x = s.Add(x, p.feedForward(p.norm(x, b.ffNorm), b.ff))
+		x = p.encoderBlock(x, b, in, bias)
 		s.Keep(mark, x)
 		p.saw(i+1, x)
 	}
@@ -61,9 +57,29 @@ func (p *pass) encode(in inputs) torch.Tensor {
 	return x
 }
 
+// encoderBias is the position bias with the padding hidden: [1 or B, H, T, T].
+func (p *pass) encoderBias(in inputs) torch.Tensor {
+	bias := p.m.encoder.bias.rows(p.s, 0, in.length)
+	if in.mask.Defined() {
+		bias = p.s.Add(bias, in.mask)
+	}
+	return bias
+}
+
+func (p *pass) encoderBlock(x torch.Tensor, b block, in inputs, bias torch.Tensor) torch.Tensor {
+	x = p.s.Add(x, p.drop(p.selfAttention(p.norm(x, b.selfNorm), b.self, in, bias)))
+	return p.s.Add(x, p.drop(p.feedForward(p.norm(x, b.ffNorm), b.ff)))
+}
+
 func (p *pass) selfAttention(x torch.Tensor, a attention, in inputs, bias torch.Tensor) torch.Tensor {
 	q := p.heads(p.project(x, a.q, p.sc), in.rows, in.length)
-	k := p.heads(p.project(x, a.k, p.sc), in.rows, in.length)
-	v := p.heads(p.project(x, a.v, p.sc), in.rows, in.length)
-	return p.project(p.merge(p.s.Attention(q, k, v, bias), in.rows, in.length), a.o, p.sc)
+	kv := p.keysValues(x, a, in.rows, in.length)
+	return p.project(p.merge(p.attend(q, kv, bias), in.rows, in.length), a.o, p.sc)
+}
+
+// keyValue is what an attention looks up: both [B, H, T, K].
+type keyValue struct{ k, v torch.Tensor }
+
+func (p *pass) keysValues(x torch.Tensor, a attention, b, t int64) keyValue {
+	return keyValue{p.heads(p.project(x, a.k, p.sc), b, t), p.heads(p.project(x, a.v, p.sc), b, t)}
 }

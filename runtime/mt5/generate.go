@@ -3,7 +3,6 @@ package mt5
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"valence/runtime/mt5/spec"
 	"valence/runtime/torch"
@@ -48,7 +47,7 @@ func (p *pass) generate(ctx context.Context, b *spec.Batch, maxNew int) ([][]int
 		if err != nil {
 			return nil, err
 		}
-		s.Keep(mark, slices.Concat(written.k, written.v)...)
+		s.Keep(mark, written.handles()...)
 		if g.write(ids) {
 			break
 		}

@@ -10,9 +10,26 @@ type pass struct {
 	m  *Model
 	s  *torch.Scope
 	sc scales // vectors of the rows that run now
+	noise
 	// watch, if any, sees the residual stream after the embedding (layer 0), after
 	// each layer and after the final norm.
 	watch func(layer int, x torch.Tensor)
+}
+
+// noise is a pass's dropout; the zero noise drops nothing.
+type noise struct {
+	rate float64
+	keys torch.Tensor // [rows] int64
+	salt int64        // of the last place that dropped
+}
+
+// drop is dropout at the next place of the model.
+func (p *pass) drop(x torch.Tensor) torch.Tensor {
+	if p.rate == 0 {
+		return x
+	}
+	p.salt++
+	return p.s.Dropout(x, p.keys, p.salt, p.rate)
 }
 
 func (p *pass) saw(layer int, x torch.Tensor) {
@@ -27,14 +44,23 @@ func (p *pass) norm(x, w torch.Tensor) torch.Tensor {
 
 // project is a projection with its IA3 vectors: W (x * in) * out.
 func (p *pass) project(x torch.Tensor, l linear, sc scales) torch.Tensor {
-	if sc.in != nil && sc.in[l.id].Defined() {
-		x = p.s.Mul(x, sc.in[l.id])
-	}
-	y := p.s.Linear(x, l.w)
-	if sc.out != nil && sc.out[l.id].Defined() {
-		y = p.s.Mul(y, sc.out[l.id])
+	y, out := p.unscaled(x, l, sc)
+	if out.Defined() {
+		y = p.s.Scale(y, out)
 	}
 	return y
+}
+
+// unscaled is a projection W (x * in), and the vector that is still to scale it, or
+// none.
+func (p *pass) unscaled(x torch.Tensor, l linear, sc scales) (y, out torch.Tensor) {
+	if sc.in != nil && sc.in[l.id].Defined() {
+		x = p.s.Scale(x, sc.in[l.id])
+	}
+	if sc.out != nil {
+		out = sc.out[l.id]
+	}
+	return p.s.Linear(x, l.w), out
 }
 
 // heads cuts [B, T, H*K] into [B, H, T, K].
@@ -52,9 +78,23 @@ func (p *pass) merge(x torch.Tensor, b, t int64) torch.Tensor {
 func (p *pass) feedForward(x torch.Tensor, ff feedForward) torch.Tensor {
 	h := p.activate(p.project(x, ff.wi0, p.sc))
 	if p.m.config.Gated {
-		h = p.s.Mul(h, p.project(x, ff.wi1, p.sc))
+		up, out := p.unscaled(x, ff.wi1, p.sc)
+		h = p.s.Gate(h, up, out)
 	}
-	return p.project(h, ff.wo, p.sc)
+	return p.project(p.drop(h), ff.wo, p.sc)
+}
+
+// attend is [B, H, T, K] to [B, H, T, K], with weights dropped where there is noise.
+func (p *pass) attend(q torch.Tensor, kv keyValue, bias torch.Tensor) torch.Tensor {
+	s := p.s
+	if p.rate == 0 {
+		return s.Attention(q, kv.k, kv.v, bias)
+	}
+	scores := s.MatMul(q, s.Transpose(kv.k, 2, 3))
+	if bias.Defined() {
+		scores = s.Add(scores, bias)
+	}
+	return s.MatMul(p.drop(s.Softmax(scores)), kv.v)
 }
 
 func (p *pass) activate(x torch.Tensor) torch.Tensor {

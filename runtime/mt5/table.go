@@ -13,71 +13,25 @@ import (
 // row of it, slot 0 all ones, which is the base. It is a cache: whatever is missing
 // is copied from the host again. It is used on the thread only.
 type table struct {
+	layout
 	owned    *torch.Scope
-	linears  []spec.Linear
 	maxBytes int64
 
-	columns []column
-	first   map[spec.Site]int // first column of each site
-	width   int               // columns in all
-	slots   int               // height, slot 0 included
-	data    torch.Tensor      // [slots, width] float32
-	used    *simplelru.LRU[*spec.Vectors, int]
-	free    []int
-}
-
-// column is a site's place in the table.
-type column struct {
-	at, size int64
-	linear   int // number of the projection in spec.Config.Linears
-	input    bool
+	slots int          // height, slot 0 included
+	data  torch.Tensor // [slots, width] float32
+	used  *simplelru.LRU[*spec.Vectors, int]
+	free  []int
 }
 
 // firstSlots is the height of a new table.
 const firstSlots = 16
 
 func newTable(s *torch.Scope, config *spec.Config, maxBytes int64) (*table, error) {
-	t := &table{owned: s.NewScope(), linears: config.Linears(), maxBytes: maxBytes, first: map[spec.Site]int{}}
+	t := &table{layout: newLayout(config), owned: s.NewScope(), maxBytes: maxBytes}
 	if _, err := t.widen(config.DefaultSites()); err != nil {
 		return nil, err
 	}
 	return t, t.reset(firstSlots)
-}
-
-// widen gives columns to sites that have none and tells whether there were any.
-func (t *table) widen(sites []spec.Site) (bool, error) {
-	before := t.width
-	for _, site := range sites {
-		if _, ok := t.first[site]; ok {
-			continue
-		}
-		id, err := t.find(site)
-		if err != nil {
-			return false, err
-		}
-		t.first[site] = t.width
-		t.columns = append(t.columns, column{int64(t.width), int64(site.Size), id, site.Input})
-		t.width += site.Size
-	}
-	return t.width != before, nil
-}
-
-// find gives the number of the projection that a site acts on.
-func (t *table) find(site spec.Site) (int, error) {
-	for id, l := range t.linears {
-		if l.Module != site.Module {
-			continue
-		}
-		size := l.Out
-		if site.Input {
-			size = l.In
-		}
-		if size != site.Size {
-			return 0, fmt.Errorf("mt5: adapter: %s has %d elements, this base needs %d", site.Key(), site.Size, size)
-		}
-		return id, nil
-	}
-	return 0, fmt.Errorf("mt5: adapter: this base has no module %q", site.Module)
 }
 
 // place puts the adapters of a batch into slots and gives the slot of each row.
@@ -191,14 +145,6 @@ func (t *table) drop(v *spec.Vectors) {
 	}
 }
 
-// scales are the IA3 vectors of a batch's rows, by the number of the projection:
-// each [rows, 1, size], or [1, 1, size] when all rows share one adapter. A zero
-// Tensor means that no row has a vector there; nil slices, that all rows are the
-// base's.
-type scales struct {
-	in, out []torch.Tensor
-}
-
 // gather reads the slots of a batch's rows, once for the whole pass.
 func (t *table) gather(s *torch.Scope, slots []int64, dtype torch.DType) scales {
 	same := true
@@ -212,19 +158,4 @@ func (t *table) gather(s *torch.Scope, slots []int64, dtype torch.DType) scales 
 		return t.split(s, s.To(s.Narrow(t.data, 0, slots[0], 1), dtype))
 	}
 	return t.split(s, s.To(s.IndexSelect(t.data, 0, s.Int64s(slots, int64(len(slots)))), dtype))
-}
-
-// split cuts gathered rows [n, width] into the vectors of each site.
-func (t *table) split(s *torch.Scope, rows torch.Tensor) scales {
-	rows = s.Unsqueeze(rows, 1)
-	sc := scales{in: make([]torch.Tensor, len(t.linears)), out: make([]torch.Tensor, len(t.linears))}
-	for _, c := range t.columns {
-		v := s.Narrow(rows, 2, c.at, c.size)
-		if c.input {
-			sc.in[c.linear] = v
-		} else {
-			sc.out[c.linear] = v
-		}
-	}
-	return sc
 }

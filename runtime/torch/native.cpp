@@ -1,5 +1,8 @@
 #include "native.h"
 
+#include "rows.h"
+
+#include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <dlfcn.h>
 #include <torch/torch.h>
@@ -50,6 +53,140 @@ at::Tensor onednn_linear(const at::Tensor &in, const at::Tensor &weight) {
   return out.view(shape);
 }
 
+// FrozenLinear is x W^T of a weight that is never learnt: nothing but the weight is kept for the way back, which multiplies
+// by the same kernels as the way there.
+struct FrozenLinear : torch::autograd::Function<FrozenLinear> {
+  static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &in, const at::Tensor &weight) {
+    ctx->save_for_backward({weight});
+    return onednn_linear(in, weight);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx, const torch::autograd::variable_list &out) {
+    return {onednn_linear(out[0], ctx->get_saved_variables()[0].t()), at::Tensor()};
+  }
+};
+
+bool rows_on_cpu(const at::Tensor &x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
+
+// each runs f for numbers below n, on several threads where there is work for them. What one number gives never depends on
+// the threads.
+template <class F>
+void each(int64_t n, int64_t size, F f) {
+  at::parallel_for(0, n, std::max<int64_t>(1, 32768 / size), [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) f(i);
+  });
+}
+
+struct RMSNorm : torch::autograd::Function<RMSNorm> {
+  static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &x, const at::Tensor &w, double eps) {
+    auto in = x.contiguous(), out = at::empty_like(in);
+    int64_t d = in.size(-1), n = in.numel() / d;
+    auto roots = at::empty({n}, in.options());
+    auto *root = roots.data_ptr<float>(), *y = out.data_ptr<float>();
+    const auto *a = in.const_data_ptr<float>(), *g = w.const_data_ptr<float>();
+    each(n, d, [&](int64_t i) { root[i] = row_norm(a + i * d, g, y + i * d, d, eps); });
+    ctx->save_for_backward({in, w, roots});
+    return out;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx, const torch::autograd::variable_list &outs) {
+    auto saved = ctx->get_saved_variables();
+    auto out = outs[0].contiguous(), in = at::empty_like(out);
+    int64_t d = out.size(-1), n = out.numel() / d;
+    auto *dx = in.data_ptr<float>();
+    const auto *g = out.const_data_ptr<float>(), *x = saved[0].const_data_ptr<float>(), *w = saved[1].const_data_ptr<float>(),
+               *root = saved[2].const_data_ptr<float>();
+    each(n, d, [&](int64_t i) { row_norm_back(g + i * d, x + i * d, w, root[i], dx + i * d, d); });
+    return {in, at::Tensor(), at::Tensor()};
+  }
+};
+
+at::Tensor rms_norm(const at::Tensor &x, const at::Tensor &w, double eps) {
+  if (rows_on_cpu(x) && rows_on_cpu(w) && w.is_contiguous()) return RMSNorm::apply(x, w, eps);
+  auto wide = x.to(at::kFloat);
+  auto scaled = wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + eps);
+  return scaled.to(w.scalar_type()) * w;
+}
+
+const float *floats(const at::Tensor &x, int64_t at = 0) { return x.defined() ? x.const_data_ptr<float>() + at : nullptr; }
+
+// product is h * u * l, without h where it is not defined: h and u [b, t, d], l [b, 1, d], all contiguous.
+at::Tensor product(const at::Tensor &h, const at::Tensor &u, const at::Tensor &l) {
+  auto out = at::empty_like(u);
+  auto *y = out.data_ptr<float>();
+  int64_t t = u.size(1), d = u.size(2);
+  each(u.size(0) * t, d, [&](int64_t i) { row_product(floats(h, i * d), floats(u, i * d), floats(l, i / t * d), y + i * d, d); });
+  return out;
+}
+
+// product_back is the gradients with respect to h, where it is defined, u and l for a gradient of their product.
+torch::autograd::variable_list product_back(const at::Tensor &g, const at::Tensor &h, const at::Tensor &u, const at::Tensor &l) {
+  auto out = g.contiguous(), dh = h.defined() ? at::empty_like(h) : h, du = at::empty_like(u), dl = at::zeros_like(l);
+  int64_t t = u.size(1), d = u.size(2);
+  auto *to_h = h.defined() ? dh.data_ptr<float>() : nullptr, *to_u = du.data_ptr<float>(), *to_l = dl.data_ptr<float>();
+  each(u.size(0), t * d, [&](int64_t b) {
+    for (int64_t i = b * t * d; i < (b + 1) * t * d; i += d) {
+      row_product_back(floats(out, i), floats(h, i), floats(u, i), floats(l, b * d), to_h ? to_h + i : nullptr, to_u + i, to_l + b * d, d);
+    }
+  });
+  return {dh, du, dl};
+}
+
+struct Scaled : torch::autograd::Function<Scaled> {
+  static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &x, const at::Tensor &l) {
+    auto rows = x.contiguous(), vectors = l.contiguous();
+    ctx->save_for_backward({rows, vectors});
+    return product(at::Tensor(), rows, vectors);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx, const torch::autograd::variable_list &out) {
+    auto saved = ctx->get_saved_variables();
+    auto grads = product_back(out[0], at::Tensor(), saved[0], saved[1]);
+    return {grads[1], grads[2]};
+  }
+};
+
+struct Gated : torch::autograd::Function<Gated> {
+  static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &h, const at::Tensor &u, const at::Tensor &l) {
+    auto gates = h.contiguous(), rows = u.contiguous(), vectors = l.contiguous();
+    ctx->save_for_backward({gates, rows, vectors});
+    return product(gates, rows, vectors);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx, const torch::autograd::variable_list &out) {
+    auto saved = ctx->get_saved_variables();
+    return product_back(out[0], saved[0], saved[1], saved[2]);
+  }
+};
+
+bool fits_product(const at::Tensor &u, const at::Tensor &l) {
+  return rows_on_cpu(u) && rows_on_cpu(l) && u.dim() == 3 && l.dim() == 3 && l.size(0) == u.size(0) && l.size(1) == 1 && l.size(2) == u.size(2);
+}
+
+at::Tensor scale(const at::Tensor &x, const at::Tensor &l) { return fits_product(x, l) ? Scaled::apply(x, l) : x * l; }
+
+at::Tensor gate(const at::Tensor &h, const at::Tensor &u, const at::Tensor &l) {
+  if (!l.defined()) return h * u;
+  return rows_on_cpu(h) && h.sizes() == u.sizes() && fits_product(u, l) ? Gated::apply(h, u, l) : h * (u * l);
+}
+
+// hash mixes 64-bit numbers in place, each into one whose upper bits look random: multiplications by odd numbers and shifts.
+void hash(at::Tensor &x) {
+  for (int64_t odd : {int64_t(0xbf58476d1ce4e5b9), int64_t(0x94d049bb133111eb)}) {
+    // A signed shift repeats the sign, which is masked away: it would cancel the sign itself.
+    x.bitwise_xor_(x.bitwise_right_shift(at::Scalar(int64_t(31))).bitwise_and_(at::Scalar((int64_t(1) << 33) - 1)));
+    x.mul_(at::Scalar(odd));
+  }
+}
+
+// places is [1, a, b, ...]: numbers for the elements of a row [a, b, ...] by where they stand, whatever its sizes.
+constexpr int64_t kPlaces = 1 << 16;
+
+at::Tensor places(at::IntArrayRef row, const at::TensorOptions &options) {
+  auto at = at::zeros({1}, options);
+  for (int64_t size : row) {
+    TORCH_CHECK(size <= kPlaces, "dropout: a dimension of ", size, " elements; at most ", kPlaces, " are supported");
+    at = at.unsqueeze(-1) * kPlaces + at::arange(size, options);
+  }
+  return at;
+}
+
 at::Tensor &ref(vl_tensor t) { return *static_cast<at::Tensor *>(t); }
 
 }  // namespace
@@ -85,14 +222,15 @@ vl_tensor vl_upload(const void *data, size_t size, const int64_t *shape, int dim
 }
 
 vl_tensor vl_rms_norm(vl_tensor x, vl_tensor w, double eps) {
-  return guarded(
-      [&]() -> vl_tensor {
-        const at::Tensor &in = ref(x), &weight = ref(w);
-        auto wide = in.to(at::kFloat);
-        auto scaled = wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + eps);
-        return new at::Tensor(scaled.to(weight.scalar_type()) * weight);
-      },
-      nullptr);
+  return guarded([&]() -> vl_tensor { return new at::Tensor(rms_norm(ref(x), ref(w), eps)); }, nullptr);
+}
+
+vl_tensor vl_scale(vl_tensor x, vl_tensor l) {
+  return guarded([&]() -> vl_tensor { return new at::Tensor(scale(ref(x), ref(l))); }, nullptr);
+}
+
+vl_tensor vl_gate(vl_tensor h, vl_tensor u, vl_tensor l) {
+  return guarded([&]() -> vl_tensor { return new at::Tensor(gate(ref(h), ref(u), l ? ref(l) : at::Tensor())); }, nullptr);
 }
 
 vl_tensor vl_gelu_tanh(vl_tensor x) {
@@ -103,11 +241,11 @@ vl_tensor vl_linear(vl_tensor x, vl_tensor w) {
   return guarded(
       [&]() -> vl_tensor {
         const at::Tensor &in = ref(x), &weight = ref(w);
-        bool gradients = at::GradMode::is_enabled() && (in.requires_grad() || weight.requires_grad());
-        if (gradients || !in.is_cpu() || in.scalar_type() != at::kFloat || in.numel() < kBlock * in.size(-1)) {
+        bool gradients = at::GradMode::is_enabled() && in.requires_grad();
+        if (weight.requires_grad() || !in.is_cpu() || in.scalar_type() != at::kFloat || in.numel() < kBlock * in.size(-1)) {
           return new at::Tensor(at::linear(in, weight));
         }
-        return new at::Tensor(onednn_linear(in, weight));
+        return new at::Tensor(gradients ? FrozenLinear::apply(in, weight) : onednn_linear(in, weight));
       },
       nullptr);
 }
@@ -118,6 +256,43 @@ vl_tensor vl_attention(vl_tensor q, vl_tensor k, vl_tensor v, vl_tensor bias) {
         auto mask = bias ? std::make_optional(ref(bias)) : std::nullopt;
         return new at::Tensor(at::scaled_dot_product_attention(ref(q), ref(k), ref(v), mask, /*dropout_p=*/0.0,
                                                                /*is_causal=*/false, /*scale=*/1.0));
+      },
+      nullptr);
+}
+
+vl_tensor vl_leaf(vl_tensor x) {
+  return guarded([&]() -> vl_tensor { return new at::Tensor(ref(x).detach().requires_grad_(true)); }, nullptr);
+}
+
+int vl_grad(const vl_tensor *of, const vl_tensor *along, int n, const vl_tensor *to, int m, vl_tensor *out) {
+  return guarded(
+      [&] {
+        torch::autograd::variable_list roots, directions, leaves;
+        for (int i = 0; i < n; i++) {
+          roots.push_back(ref(of[i]));
+          directions.push_back(ref(along[i]));
+        }
+        for (int i = 0; i < m; i++) leaves.push_back(ref(to[i]));
+        auto grads = torch::autograd::grad(roots, leaves, directions, /*retain_graph=*/false, /*create_graph=*/false);
+        for (int i = 0; i < m; i++) out[i] = new at::Tensor(grads[i]);
+        return 0;
+      },
+      -1);
+}
+
+vl_tensor vl_dropout(vl_tensor x, vl_tensor keys, int64_t salt, double rate) {
+  return guarded(
+      [&]() -> vl_tensor {
+        const at::Tensor &in = ref(x);
+        TORCH_CHECK(in.dim() > 1 && rate > 0 && rate < 1, "dropout: rate ", rate, " of a tensor of ", in.dim(), " dimensions");
+        std::vector<int64_t> rows(in.dim(), 1);
+        rows[0] = in.size(0);
+        auto seeds = ref(keys) + salt;
+        hash(seeds);
+        auto random = places(in.sizes().slice(1), seeds.options()) + seeds.view(rows);
+        hash(random);
+        auto threshold = static_cast<int64_t>((rate - 0.5) * 18446744073709551616.0);
+        return new at::Tensor(in * random.ge(at::Scalar(threshold)).to(in.scalar_type()).mul_(1 / (1 - rate)));
       },
       nullptr);
 }

@@ -70,6 +70,14 @@ func rmsNorm(x, w lib.Ctensor, eps float64) lib.Ctensor {
 	return lib.Ctensor(C.vl_rms_norm(C.vl_tensor(x), C.vl_tensor(w), C.double(eps)))
 }
 
+func scale(x, l lib.Ctensor) lib.Ctensor {
+	return lib.Ctensor(C.vl_scale(C.vl_tensor(x), C.vl_tensor(l)))
+}
+
+func gate(h, u, l lib.Ctensor) lib.Ctensor {
+	return lib.Ctensor(C.vl_gate(C.vl_tensor(h), C.vl_tensor(u), C.vl_tensor(l)))
+}
+
 func geluTanh(x lib.Ctensor) lib.Ctensor { return lib.Ctensor(C.vl_gelu_tanh(C.vl_tensor(x))) }
 
 func attention(q, k, v, bias lib.Ctensor) lib.Ctensor {
@@ -78,4 +86,20 @@ func attention(q, k, v, bias lib.Ctensor) lib.Ctensor {
 
 func linear(x, w lib.Ctensor) lib.Ctensor {
 	return lib.Ctensor(C.vl_linear(C.vl_tensor(x), C.vl_tensor(w)))
+}
+
+func leaf(x lib.Ctensor) lib.Ctensor { return lib.Ctensor(C.vl_leaf(C.vl_tensor(x))) }
+
+// gradients fills out, one for each of to, and tells whether it could.
+func gradients(of, along, to, out []lib.Ctensor) bool {
+	return C.vl_grad(handles(of), handles(along), C.int(len(of)), handles(to), C.int(len(to)), handles(out)) == 0
+}
+
+// handles is a slice as C sees it: pointers to memory that Go does not own.
+func handles(ts []lib.Ctensor) *C.vl_tensor {
+	return (*C.vl_tensor)(unsafe.Pointer(unsafe.SliceData(ts)))
+}
+
+func dropout(x, keys lib.Ctensor, salt int64, rate float64) lib.Ctensor {
+	return lib.Ctensor(C.vl_dropout(C.vl_tensor(x), C.vl_tensor(keys), C.int64_t(salt), C.double(rate)))
 }

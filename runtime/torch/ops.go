@@ -56,6 +56,23 @@ func (s *Scope) Mul(a, b Tensor) Tensor {
 	return s.take()
 }
 
+// Scale multiplies each row by its vector: x [b, t, d], l [b, 1, d] or one for all.
+func (s *Scope) Scale(x, l Tensor) Tensor {
+	if !s.ok(x, l) {
+		return Tensor{}
+	}
+	return s.own(scale(x.c, l.c))
+}
+
+// Gate is h * u, and times each row's vector where l is not none: h and u [b, t, d],
+// l [b, 1, d] or one for all.
+func (s *Scope) Gate(h, u, l Tensor) Tensor {
+	if !s.ok(h, u) {
+		return Tensor{}
+	}
+	return s.own(gate(h.c, u.c, l.c))
+}
+
 // ReLU is max(x, 0).
 func (s *Scope) ReLU(x Tensor) Tensor {
 	if !s.ok(x) {
@@ -128,4 +145,58 @@ func (s *Scope) ArgMax(x Tensor) Tensor {
 	}
 	lib.AtgArgmax(s.out, x.c, -1, 0, 0)
 	return s.take()
+}
+
+// Softmax is exp(x) over its sum, along the last dimension.
+func (s *Scope) Softmax(x Tensor) Tensor {
+	if !s.ok(x) {
+		return Tensor{}
+	}
+	lib.AtgSoftmax(s.out, x.c, -1, lib.AtScalarType(x.c))
+	return s.take()
+}
+
+// LogSoftmax is x less the logarithm of the sum of exp(x), along the last dimension.
+func (s *Scope) LogSoftmax(x Tensor) Tensor {
+	if !s.ok(x) {
+		return Tensor{}
+	}
+	lib.AtgLogSoftmax(s.out, x.c, -1, lib.AtScalarType(x.c))
+	return s.take()
+}
+
+// Pick takes one element of each row: x [n, m], index int64 [n], checked by the
+// caller, result [n].
+func (s *Scope) Pick(x, index Tensor) Tensor {
+	if !s.ok(x, index) {
+		return Tensor{}
+	}
+	if index = s.Unsqueeze(index, 1); !s.ok(index) {
+		return Tensor{}
+	}
+	lib.AtgGather(s.out, x.c, 1, index.c, 0)
+	return s.Reshape(s.take(), -1)
+}
+
+// Sum adds up the slices along dim, which is gone from the result.
+func (s *Scope) Sum(x Tensor, dim int64) Tensor {
+	if !s.ok(x) {
+		return Tensor{}
+	}
+	lib.AtgSumDimIntlist(s.out, x.c, []int64{dim}, 1, 0, lib.AtScalarType(x.c))
+	return s.take()
+}
+
+// Dropout zeroes elements of x [rows, ...] with probability rate and scales the
+// others by 1 / (1 - rate). Which ones depends on the row's key (keys [rows] int64),
+// the salt, which tells apart the places of use, and where the element stands in its
+// row; not on the padding, nor on the other rows.
+//
+// Source: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks
+// from Overfitting".
+func (s *Scope) Dropout(x, keys Tensor, salt int64, rate float64) Tensor {
+	if !s.ok(x, keys) {
+		return Tensor{}
+	}
+	return s.own(dropout(x.c, keys.c, salt, rate))
 }

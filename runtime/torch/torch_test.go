@@ -3,6 +3,7 @@ package torch_test
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 
 	"valence/runtime/torch"
@@ -120,4 +121,172 @@ func TestResolveNames(t *testing.T) {
 	if _, _, err = torch.Resolve("cuda"); (err == nil) != d.IsCUDA() {
 		t.Errorf("cuda: %v though auto gave %v", err, d)
 	}
+}
+
+// TestGradients takes them through each operator of native.cpp that has its own way
+// back: sizes reach all of its blocks.
+func TestGradients(t *testing.T) {
+	th := start(t)
+	do(t, th, func(s *torch.Scope) error {
+		for _, rows := range []int64{1, 63, 64, 200} {
+			x := s.Leaf(s.Full(2, torch.Float32, rows, 3))
+			w := s.Float32s([]float32{1, 2, 3, 4, 5, 6}, 2, 3)
+			var y torch.Tensor
+			s.WithGradients(func() { y = s.Linear(s.Mul(x, x), w) })
+			near(t, "linear", read(t, s, s.Narrow(y, 0, rows-1, 1)), 24, 60)
+			along := s.Mul(s.Full(1, torch.Float32, rows, 2), s.Float32s([]float32{1, -1}, 1, 2))
+			g := s.Gradients([]torch.Tensor{y}, []torch.Tensor{along}, []torch.Tensor{x})
+			near(t, "gradient", read(t, s, s.Narrow(g[0], 0, rows-1, 1)), 4*(1-4), 4*(2-5), 4*(3-6))
+		}
+		return nil
+	})
+}
+
+// TestRowKernelsEqualOperators compares the loops of rows.cpp with the operators that
+// they stand for, there and back, for widths that fill their lanes and that do not.
+func TestRowKernelsEqualOperators(t *testing.T) {
+	th := start(t)
+	noise := func(s *torch.Scope, seed int, shape ...int64) torch.Tensor {
+		n := 1
+		for _, k := range shape {
+			n *= int(k)
+		}
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(math.Sin(float64(seed + 7*i + i*i%13)))
+		}
+		return s.Leaf(s.Float32s(v, shape...))
+	}
+	do(t, th, func(s *torch.Scope) error {
+		for _, d := range []int64{1, 5, 16, 33, 384} {
+			x, w, l, h := noise(s, 1, 3, 4, d), noise(s, 2, d), noise(s, 3, 3, 1, d), noise(s, 4, 3, 4, d)
+			along := noise(s, 5, 3, 4, d)
+			for name, f := range map[string]struct {
+				got, want func() torch.Tensor
+				of        []torch.Tensor
+			}{
+				"scale": {func() torch.Tensor { return s.Scale(x, l) }, func() torch.Tensor { return s.Mul(x, l) }, []torch.Tensor{x, l}},
+				"gate":  {func() torch.Tensor { return s.Gate(h, x, l) }, func() torch.Tensor { return s.Mul(h, s.Mul(x, l)) }, []torch.Tensor{h, x, l}},
+				"norm": {func() torch.Tensor { return s.RMSNorm(x, s.Reshape(w, -1), 1e-6) }, func() torch.Tensor {
+					wide := s.To(x, torch.Float64) // which takes the way of operators
+					return s.To(s.RMSNorm(wide, s.To(w, torch.Float64), 1e-6), torch.Float32)
+				}, []torch.Tensor{x}},
+			} {
+				var got, want torch.Tensor
+				s.WithGradients(func() { got, want = f.got(), f.want() })
+				same(t, name, read(t, s, got), read(t, s, want))
+				a := s.Gradients([]torch.Tensor{got}, []torch.Tensor{along}, f.of)
+				b := s.Gradients([]torch.Tensor{want}, []torch.Tensor{along}, f.of)
+				for i := range f.of {
+					same(t, name+"'s gradient", read(t, s, a[i]), read(t, s, b[i]))
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// same wants two results within rounding.
+func same(t *testing.T, name string, got, want []float32) {
+	t.Helper()
+	wide := make([]float64, len(want))
+	for i, x := range want {
+		wide[i] = float64(x)
+	}
+	if len(got) != len(want) {
+		t.Errorf("%s: %d elements, want %d", name, len(got), len(want))
+	}
+	for i := range got {
+		if math.Abs(float64(got[i])-wide[i]) > 2e-5*max(1, math.Abs(wide[i])) {
+			t.Errorf("%s[%d] = %v, want %v", name, i, got[i], wide[i])
+		}
+	}
+}
+
+func TestGradientsFail(t *testing.T) {
+	th := start(t)
+	for _, tc := range []struct {
+		name string
+		f    func(s *torch.Scope)
+	}{
+		{"outside WithGradients", func(s *torch.Scope) {
+			x := s.Leaf(s.Full(1, torch.Float32, 2))
+			s.Gradients([]torch.Tensor{s.Mul(x, x)}, []torch.Tensor{x}, []torch.Tensor{x})
+		}},
+		{"twice", func(s *torch.Scope) {
+			x := s.Leaf(s.Full(1, torch.Float32, 2))
+			var y torch.Tensor
+			s.WithGradients(func() { y = s.Mul(x, x) })
+			s.Gradients([]torch.Tensor{y}, []torch.Tensor{x}, []torch.Tensor{x})
+			s.Gradients([]torch.Tensor{y}, []torch.Tensor{x}, []torch.Tensor{x})
+		}},
+		{"of nothing", func(s *torch.Scope) { s.Gradients(nil, nil, []torch.Tensor{s.Leaf(s.Full(1, torch.Float32, 2))}) }},
+		{"to nothing", func(s *torch.Scope) {
+			x := s.Full(1, torch.Float32, 2)
+			s.Gradients([]torch.Tensor{x}, []torch.Tensor{x}, nil)
+		}},
+	} {
+		err := th.Do(context.Background(), torch.Serving, func(s *torch.Scope) error {
+			tc.f(s)
+			return nil
+		})
+		if err == nil {
+			t.Errorf("%s: no error", tc.name)
+		}
+		if n := th.Live(); n != 0 {
+			t.Errorf("%s: %d handles live", tc.name, n)
+		}
+	}
+}
+
+// TestDropout wants what one key drops to depend on the key, the salt and the place,
+// and to be as much as the rate says.
+func TestDropout(t *testing.T) {
+	th := start(t)
+	do(t, th, func(s *torch.Scope) error {
+		mask := func(rate float64, salt int64, t, d int64, keys ...int64) torch.Tensor {
+			n := int64(len(keys))
+			return s.Dropout(s.Full(1, torch.Float32, n, t, d), s.Int64s(keys, n), salt, rate)
+		}
+		for _, rate := range []float64{0.1, 0.5, 0.9} {
+			all := read(t, s, mask(rate, 3, 100, 50, 1, 2, -7))
+			kept := 0
+			for _, x := range all {
+				switch {
+				case x != 0 && math.Abs(float64(x)-1/(1-rate)) > 1e-5:
+					t.Fatalf("rate %v: an element of 1 became %v", rate, x)
+				case x != 0:
+					kept++
+				}
+			}
+			if got := float64(kept) / float64(len(all)); math.Abs(got-(1-rate)) > 0.015 { // 4 standard deviations
+				t.Errorf("rate %v: %v kept", rate, got)
+			}
+		}
+		large := mask(0.5, 3, 20, 6, 5, 9)
+		corner := s.Narrow(s.Narrow(s.Narrow(large, 0, 1, 1), 1, 0, 7), 2, 0, 4)
+		want := read(t, s, corner)
+		if got := read(t, s, mask(0.5, 3, 7, 4, 9)); !slices.Equal(got, want) {
+			t.Errorf("the same key, salt and places drop\n%v in a smaller batch,\n%v in a larger", got, want)
+		}
+		for name, other := range map[string]torch.Tensor{"key": mask(0.5, 3, 7, 4, 8), "salt": mask(0.5, 4, 7, 4, 9)} {
+			if slices.Equal(read(t, s, other), want) {
+				t.Errorf("another %s drops the same", name)
+			}
+		}
+		return nil
+	})
+}
+
+func TestSoftmaxPickSum(t *testing.T) {
+	th := start(t)
+	do(t, th, func(s *torch.Scope) error {
+		x := s.Float32s([]float32{1, 2, 3, 0, 0, float32(math.Inf(-1))}, 2, 3)
+		z := math.Exp(-2) + math.Exp(-1) + 1
+		near(t, "softmax", read(t, s, s.Softmax(x)), math.Exp(-2)/z, math.Exp(-1)/z, 1/z, 0.5, 0.5, 0)
+		near(t, "log_softmax", read(t, s, s.Pick(s.LogSoftmax(x), s.Int64s([]int64{0, 1}, 2))), -2-math.Log(z), -math.Log(2))
+		near(t, "sum", read(t, s, s.Sum(s.Narrow(x, 1, 0, 2), 0)), 1, 2)
+		near(t, "sum of rows", read(t, s, s.Sum(s.Narrow(x, 0, 0, 1), 1)), 6)
+		return nil
+	})
 }

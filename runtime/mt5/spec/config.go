@@ -38,7 +38,8 @@ type Config struct {
 	Buckets       int // relative position buckets
 	MaxDistance   int // distance from which all positions share the last bucket
 	Epsilon       float64
-	Gated         bool // wi_0 and wi_1 instead of wi
+	Dropout       float64 // rate at which the base was trained
+	Gated         bool    // wi_0 and wi_1 instead of wi
 	Activation    Activation
 	TiedHead      bool // logits read from shared.weight, hidden states scaled by DModel^-0.5
 	PadID         int32
@@ -63,6 +64,7 @@ type rawConfig struct {
 	Buckets         *int     `json:"relative_attention_num_buckets"`
 	MaxDistance     *int     `json:"relative_attention_max_distance"`
 	Epsilon         *float64 `json:"layer_norm_epsilon"`
+	Dropout         *float64 `json:"dropout_rate"`
 	FeedForwardProj *string  `json:"feed_forward_proj"`
 	Tied            *bool    `json:"tie_word_embeddings"`
 	PadID           *int32   `json:"pad_token_id"`
@@ -105,6 +107,7 @@ func ParseConfig(data []byte) (*Config, error) {
 		Buckets:       or(raw.Buckets, 32),
 		MaxDistance:   or(raw.MaxDistance, 128),
 		Epsilon:       or(raw.Epsilon, 1e-6),
+		Dropout:       or(raw.Dropout, 0.1),
 		TiedHead:      or(raw.Tied, fam.tied),
 		PadID:         or(raw.PadID, 0),
 		EOSID:         or(raw.EOSID, 1),
@@ -170,6 +173,9 @@ func (c *Config) validate() error {
 	}
 	if !(c.Epsilon > 0 && c.Epsilon < 1) {
 		return fmt.Errorf("%w: layer_norm_epsilon is %v; it must lie between 0 and 1", ErrConfig, c.Epsilon)
+	}
+	if !(c.Dropout >= 0 && c.Dropout < 1) {
+		return fmt.Errorf("%w: dropout_rate is %v; it must be at least 0 and below 1", ErrConfig, c.Dropout)
 	}
 	for _, f := range []struct {
 		name string

@@ -1,0 +1,17 @@
+// Loops over one row of d floats. They are in a file of their own to be compiled for several kinds of processors: the one
+// that fits is chosen when the program starts.
+#ifndef VALENCE_TORCH_ROWS_H
+#define VALENCE_TORCH_ROWS_H
+
+#include <cstdint>
+
+// row_norm is y = x r w with r = 1 / sqrt(mean(x^2) + eps), which it returns.
+float row_norm(const float *x, const float *w, float *y, int64_t d, double eps);
+// row_norm_back is the gradient dx for a gradient g of y.
+void row_norm_back(const float *g, const float *x, const float *w, float r, float *dx, int64_t d);
+// row_product is y = h u l; h may be null for ones.
+void row_product(const float *h, const float *u, const float *l, float *y, int64_t d);
+// row_product_back gives the gradients dh (not where h is null) and du, and adds that of l to dl.
+void row_product_back(const float *g, const float *h, const float *u, const float *l, float *dh, float *du, float *dl, int64_t d);
+
+#endif

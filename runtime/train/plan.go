@@ -1,0 +1,144 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"valence/runtime/mt5/spec"
+)
+
+// Plan is what a job would do, and what was found in its data.
+type Plan struct {
+	Findings  []Finding    `json:"findings"`
+	Labels    []LabelCount `json:"labels"`
+	Tokens    Tokens       `json:"tokens"` // of the texts as the model reads them
+	Truncated int          `json:"truncated"`
+	Runs      []RunPlan    `json:"runs"`
+	Steps     int          `json:"steps"`      // of the run with the most
+	Trainable int          `json:"parameters"` // of one run
+}
+
+// LabelCount is a label's rows.
+type LabelCount struct {
+	Label string `json:"label"`
+	Rows  int    `json:"rows"`
+}
+
+// Tokens are lengths of texts.
+type Tokens struct {
+	Mean   float64 `json:"mean"`
+	Median int     `json:"p50"`
+	P95    int     `json:"p95"`
+	Max    int     `json:"max"`
+}
+
+// RunPlan is what one run would do.
+type RunPlan struct {
+	LearningRate float64 `json:"learning_rate"`
+	Seed         uint64  `json:"seed"`
+	Fold         int     `json:"fold"` // -1 where there are none
+	Train        int     `json:"train"`
+	Validation   int     `json:"validation"`
+	Steps        int     `json:"steps"`
+}
+
+// Inspect tells what a job would do without doing it. Data that cannot be learnt from
+// gives its findings as well as the error of Open, and no more.
+func Inspect(job Job, tok Tokenizer) (*Plan, error) {
+	t, f, err := open(job, nil, tok)
+	p := &Plan{}
+	if f != nil {
+		p.Findings = f.list
+	}
+	if err != nil {
+		return p, err
+	}
+	p.Trainable = spec.Total(job.Sites)
+	p.Labels = make([]LabelCount, len(t.labels))
+	for i, l := range t.labels {
+		p.Labels[i].Label = l.Name
+	}
+	lengths := make([]int, len(t.rows))
+	for i, r := range t.rows {
+		p.Labels[r.label].Rows++
+		lengths[i] = len(r.ids)
+	}
+	p.Tokens = tokens(lengths)
+	for _, found := range p.Findings {
+		if found.Code == TruncatedText {
+			p.Truncated = found.Count
+		}
+	}
+	for _, r := range t.runs {
+		p.Runs = append(p.Runs, RunPlan{r.rate, r.seed, r.fold, len(r.train), len(r.validation), r.steps})
+		p.Steps = max(p.Steps, r.steps)
+	}
+	return p, nil
+}
+
+// tokens sorts lengths, of which there is at least one.
+func tokens(lengths []int) Tokens {
+	slices.Sort(lengths)
+	sum := 0
+	for _, n := range lengths {
+		sum += n
+	}
+	last := len(lengths) - 1
+	return Tokens{float64(sum) / float64(len(lengths)), lengths[last/2], lengths[last*95/100], lengths[last]}
+}
+
+// checkParts looks at what each run would train and validate on.
+func (t *Trainer) checkParts(f *findings) {
+	recipe := &t.job.Recipe
+	wanted := recipe.Validation > 0 || recipe.Folds > 0 || len(t.job.Data.Validation) > 0
+	for _, r := range t.runs {
+		rows := make([]int, len(t.labels))
+		for _, i := range r.train {
+			rows[t.rows[i].label]++
+		}
+		present := 0
+		for i, n := range rows {
+			if n > 0 {
+				present++
+			} else {
+				f.add(MissingLabel, false, fmt.Sprintf("label %q has no row to train on", t.labels[i].Name))
+			}
+		}
+		switch {
+		case present == 0:
+			f.add(TooFewRows, true, "there is no row to train on")
+		case present == 1:
+			f.add(OneClass, true, "all rows to train on have one label; at least two labels are needed")
+		case wanted && len(r.validation) == 0:
+			f.add(TooFewRows, true, "there is no row to validate on; give more rows, or set validation to 0")
+		}
+	}
+}
+
+// Estimate tells how long the job will take on the model from its start, by timing
+// one step of all runs, twice since the first warms up. It changes nothing.
+func (t *Trainer) Estimate(ctx context.Context) (time.Duration, error) {
+	var pupils []pupil
+	all := 0
+	for _, r := range t.runs {
+		pupils = append(pupils, t.pupils(r)...)
+		all += len(r.train) * t.job.Recipe.Epochs
+	}
+	var took time.Duration
+	for range 2 {
+		begin := time.Now()
+		for _, batch := range t.microBatches(pupils) {
+			if err := t.teach(ctx, batch, make([]outcome, len(t.runs))); err != nil {
+				return 0, fmt.Errorf("train: estimate: %w", err)
+			}
+		}
+		took = time.Since(begin)
+	}
+	// A validation row goes there and not back, which is about half of the work.
+	for _, r := range t.runs {
+		all += len(r.validation) * t.job.Recipe.Epochs / 2
+	}
+	return time.Duration(float64(took) * float64(all) / float64(len(pupils))), nil
+}
