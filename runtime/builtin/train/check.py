@@ -1,4 +1,4 @@
-"""Step 7: check an exported folder, and fail when it is not fit to ship.
+"""Step 8: check an exported folder, and fail when it is not fit to ship.
 
     python check.py --base ../base --plain ../testdata/plain.jsonl
 

@@ -23,7 +23,10 @@ WORDS = tuple(dict.fromkeys(word for labels in TASKS.values() for word in labels
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled text of a task. Several labels share the target equally; `split` is train, dev or test."""
+    """One text of a task. Several labels share the target equally; without any, the teacher alone has a say.
+
+    `split` is train, dev or test.
+    """
 
     text: str
     labels: list[str]

@@ -3,7 +3,7 @@
     python data.py --data FOLDER --work FOLDER
 
 FOLDER holds one folder a set, as each project publishes it: umsab, goemotions, vader, xed, afrisenti.
-Writes WORK/rows.jsonl. Every source is under a permissive licence; see the model card.
+Writes WORK/rows.jsonl. Some rows have no label: only the teacher's opinion is learnt from them. Every source is under a permissive licence; see the model card.
 
 The umsab validation split becomes the test split: nothing is trained or tuned on it.
 """
@@ -13,6 +13,7 @@ import html
 import random
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import phrases
@@ -41,6 +42,12 @@ LANGUAGE_CAP = 2500
 """Rows of one task, source and language at most, where a source holds many languages."""
 CAPPED = {"xed", "afrisenti"}
 DEV_PERCENT = 4
+SHOUTED, SHOUTED_SHARE = {"umsab", "written", "phrases", "vader-tweets", "vader-amazon"}, 0.06
+"""Sources of which a share is copied in capitals."""
+SPLICES, DROPPED_SHARE = 2, 0.08
+"""Spliced texts for each tweet, and the share of their words that is dropped."""
+UNLABELLED = {"xed"}
+"""Sources whose rows of other tasks are asked for their sentiment too."""
 
 
 def clean(text: str) -> str:
@@ -147,10 +154,13 @@ def is_dev(key: str) -> bool:
 
 
 def gather(root: Path, seed: int) -> list[Row]:
-    """All rows, each text once a task: a text of the test split is never also a training text."""
+    """All rows, each text once a task: a text of the test split is never also a training text.
+
+    The written sentences come last, so that a new one changes nothing about the rows of the public sets.
+    """
     rows = [r for source in (umsab, goemotions, vader, xed, afrisenti) for r in source(root)]
-    rows += written(seed)
     random.Random(seed).shuffle(rows)
+    rows += written(seed)
     tests = {fold(r.text) for r in rows if r.split == "test"}
     seen, counts, out = set(), defaultdict(int), []
     for row in rows:
@@ -163,7 +173,42 @@ def gather(root: Path, seed: int) -> list[Row]:
         counts[group] += 1
         split = "dev" if row.split == "train" and is_dev(key) else row.split
         out.append(Row(row.text, row.labels, row.task, row.source, row.language, split))
+    rng = random.Random(seed)
+    return out + shouted(out, rng) + spliced(out, rng) + unlabelled(out)
+
+
+def shouted(rows: list[Row], rng: random.Random) -> list[Row]:
+    """Copies of some training rows of sentiment in capitals, where the script has them."""
+    return [replace(r, text=r.text.upper(), source="shouted") for r in rows
+            if r.split == "train" and r.task == "sentiment" and r.source in SHOUTED and rng.random() < SHOUTED_SHARE
+            and r.text.upper() != r.text]
+
+
+def spliced(rows: list[Row], rng: random.Random) -> list[Row]:
+    """New texts for the teacher to judge: the beginning of one training tweet and the end of another of its language.
+
+    Some words are dropped besides, as in the augmentation for TinyBERT (Jiao et al., 2020) some are replaced.
+    """
+    languages = defaultdict(list)
+    for row in rows:
+        if row.source == "umsab" and row.split == "train":
+            languages[row.language].append(row.text.split())
+    out = []
+    for language, texts in sorted(languages.items()):
+        for first in texts * SPLICES:
+            second = rng.choice(texts)
+            words = first[:int(len(first) * rng.uniform(0.3, 0.8))] + second[int(len(second) * rng.uniform(0.2, 0.7)):]
+            kept = [w for w in words if rng.random() >= DROPPED_SHARE]
+            if len(kept) >= 3:
+                out.append(Row(" ".join(kept), [], "sentiment", "spliced", language, "train"))
     return out
+
+
+def unlabelled(rows: list[Row]) -> list[Row]:
+    """The training texts that no set gives a sentiment, for the teacher to judge: subtitle lines, most of them."""
+    known = {r.text for r in rows if r.task == "sentiment" or r.split == "test"}
+    others = {r.text: r for r in rows if r.text not in known and r.split == "train" and r.source in UNLABELLED}
+    return [Row(r.text, [], "sentiment", "unlabelled", r.language, "train") for r in others.values()]
 
 
 def main():

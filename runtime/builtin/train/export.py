@@ -1,10 +1,11 @@
-"""Step 5: write the trained base as the folder that the server embeds.
+"""Step 6: write the trained base as the folder that the server embeds.
 
     python export.py --work FOLDER --name RUN --out ../base --plain ../testdata/plain.jsonl \
         --plain-languages ../testdata/plain-languages.jsonl
 
 Weights are rounded to float16; every figure is then measured on the exported folder itself, with
-transformers in float32. The temperature is fitted on the development split, never on the test split.
+transformers in float32. The temperature is fitted on UMSAB's development rows, to what the teacher says of them and not
+to their labels: an earlier base that a run started from may have seen these, the teacher has not and is calibrated.
 OUT is replaced as a whole once everything is written.
 """
 import argparse
@@ -19,8 +20,9 @@ import torch
 from safetensors.torch import save_file
 
 import model as base
-from common import LABELS, TASKS, read_rows
+from common import LABELS, TASKS, Row, read_rows
 from scoring import Scorer, calibration_error, fit_temperature, macro_f1, read_plain, softmax
+from teacher import texts
 
 CARD = Path(__file__).parent / "card.md"
 CANARIES = (
@@ -30,8 +32,6 @@ CANARIES = (
     "Not what I hoped for, but the support was kind and quick.",
     "@user thanks so much for the help 🙏",
 )
-WRITTEN = {"written", "phrases"}
-"""Sources from the project's own grammar: their development rows are too easy to calibrate on."""
 TASK_ROWS = 600
 """Development rows that a task other than sentiment is measured on."""
 SIZE_LIMIT = 44_000_000
@@ -69,11 +69,17 @@ def write_json(path: Path, value) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def measure(scorer: Scorer, rows, plain: Path, other_plain: Path) -> dict:
-    """Held-out figures and the temperature fitted on the development rows, each source weighing the same.
+def opinions(work: Path, every: list[Row], rows: list[Row]) -> np.ndarray:
+    """The teacher's calibrated probabilities [rows, labels] on some of the rows."""
+    place = {text: i for i, text in enumerate(texts(every))}
+    soft = np.load(work / "soft.npy", mmap_mode="r")[[place[r.text] for r in rows]]
+    if len(soft) == 0 or not soft.any(1).all():
+        raise ValueError(f"{work / 'soft.npy'} lacks development rows of umsab: run teacher.py again")
+    return soft
 
-    Sources of the project's own grammar are left out of the temperature.
-    """
+
+def measure(scorer: Scorer, rows: list[Row], work: Path, plain: Path, other_plain: Path) -> dict:
+    """Held-out figures, and the temperature."""
     dev, test = ([r for r in rows if r.split == s and r.task == "sentiment"] for s in ("dev", "test"))
     dev_y, test_y = (np.array([r.label for r in part]) for part in (dev, test))
     dev_p = scorer.log_probabilities([r.text for r in dev])
@@ -81,8 +87,8 @@ def measure(scorer: Scorer, rows, plain: Path, other_plain: Path) -> dict:
     test_p = scorer.log_probabilities([r.text for r in test])
     rate = len(test) / (time.time() - began)
     sources = np.array([r.source for r in dev])
-    share = {s: (sources == s).mean() for s in set(sources)}
-    temperature = fit_temperature(dev_p, dev_y, np.array([0 if s in WRITTEN else 1 / share[s] for s in sources]))
+    tweets = sources == "umsab"
+    temperature = fit_temperature(dev_p[tweets], opinions(work, rows, [r for r in dev if r.source == "umsab"]))
     languages = np.array([r.language for r in test])
     f1 = {l: round(macro_f1(test_p[languages == l], test_y[languages == l]), 4) for l in sorted(set(languages))}
     plain_right, other_right = right(scorer, plain), right(scorer, other_plain)
@@ -93,9 +99,9 @@ def measure(scorer: Scorer, rows, plain: Path, other_plain: Path) -> dict:
             "umsab_validation_macro_f1": f1 | {"average": round(float(np.mean(list(f1.values()))), 4)},
             "umsab_validation_ece": round(calibration_error(softmax(test_p, temperature), test_y), 4),
             "development_macro_f1": {s: round(macro_f1(dev_p[sources == s], dev_y[sources == s]), 4)
-                                     for s in sorted(share)},
+                                     for s in sorted(set(sources))},
             "other_tasks_development_macro_f1": {t: other_task(scorer, rows, t) for t in TASKS if t != "sentiment"},
-            "development_ece": round(calibration_error(softmax(dev_p, temperature), dev_y), 4),
+            "umsab_development_ece": round(calibration_error(softmax(dev_p[tweets], temperature), dev_y[tweets]), 4),
             "plain_english_accuracy": round(float(plain_right.mean()), 4),
             "plain_english_rows": len(plain_right),
             "plain_other_languages_accuracy": round(float(other_right.mean()), 4),
@@ -178,8 +184,7 @@ def main():
     tensors, step = weights(args.work, args.name)
     write_model(new, tensors, args.work)
     scorer = Scorer(new)
-    figures = measure(scorer, read_rows(args.work / "rows.jsonl"), args.plain,
-                      args.plain_languages)
+    figures = measure(scorer, read_rows(args.work / "rows.jsonl"), args.work, args.plain, args.plain_languages)
     write_json(new / "valence.json", sidecar(scorer, figures))
     count = sum(t.numel() for t in tensors.values())
     (new / "README.md").write_text(card(figures, step, count, len(tensors["shared.weight"])), "utf-8")

@@ -1,12 +1,18 @@
 """Plain praise, complaint and statements of fact in languages other than English, written for this project.
 
 Tweets and subtitles teach a base that a plain sentence without slang is negative or neutral; these keep it
-honest. Every template is filled with every thing of its language; the things are chosen so that no template
-has to agree with them in gender or number.
+honest. Every template here is filled with every thing of its language; the things are chosen so that no template
+has to agree with them in gender or number. The templates of `varied.py` have several slots.
 """
 import random
+import re
+
+from slots import NUMBERS, SLOTS
+from varied import TEMPLATES
 
 NEGATIVE, NEUTRAL, POSITIVE = range(3)
+PER_TEMPLATE = 24
+"""Sentences that a template of `varied.py` gives at most."""
 
 PHRASES = {
     "de": (
@@ -75,14 +81,34 @@ PHRASES = {
 }
 
 
+def fill(template: str, slots: dict[str, str], rng: random.Random) -> str:
+    """The template with every slot filled at random."""
+    return re.sub(r"\{(\w+)\}", lambda m: rng.choice(slots[m[1]].split("|")), template)
+
+
+def several_slots(rng: random.Random) -> list[tuple[str, int, str]]:
+    """Sentences of `varied.py` as (text, class, language), each once."""
+    out = {}
+    for language, classes in TEMPLATES.items():
+        slots = SLOTS[language] | {"n": NUMBERS}
+        for label, block in zip((NEGATIVE, NEUTRAL, POSITIVE), classes):
+            for template in block.strip().replace("\n", "|").split("|"):
+                for _ in range(PER_TEMPLATE if "{" in template else 1):
+                    out[fill(template, slots, rng)] = label, language.partition("-")[0]
+    return [(text, *rest) for text, rest in out.items()]
+
+
+def one_thing() -> list[tuple[str, int, str]]:
+    """Sentences of PHRASES as (text, class, language)."""
+    return [(template.format(x=thing), label, language)
+            for language, (things, *classes) in PHRASES.items()
+            for label, templates in zip((NEGATIVE, NEUTRAL, POSITIVE), classes)
+            for template in templates for thing in things.split("|")]
+
+
 def generate(seed: int) -> list[tuple[str, int, str]]:
     """All sentences as (text, class, language), shuffled; the first letter is a capital."""
-    out = []
-    for language, (things, *classes) in PHRASES.items():
-        for label, templates in zip((NEGATIVE, NEUTRAL, POSITIVE), classes):
-            for template in templates:
-                for thing in things.split("|"):
-                    text = template.format(x=thing)
-                    out.append((text[0].upper() + text[1:], label, language))
-    random.Random(seed).shuffle(out)
+    rng = random.Random(seed)
+    out = [(text[0].upper() + text[1:], *rest) for text, *rest in one_thing() + several_slots(rng)]
+    rng.shuffle(out)
     return out

@@ -1,4 +1,4 @@
-"""Step 6: write the reference answers that the Go code is tested against.
+"""Step 7: write the reference answers that the Go code is tested against.
 
     python reference.py --base ../base --out ../testdata/reference.json
 

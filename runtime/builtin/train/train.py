@@ -1,8 +1,8 @@
-"""Step 4: train the base on one CPU.
+"""Step 5: train the base on one CPU.
 
     python train.py --work FOLDER --steps N [--decay N] [--start BASE] [--threads N] [--teacher]
 
-Reads WORK/rows.jsonl, the tokenizer and, with --teacher, what step 3 wrote. Writes
+Reads WORK/rows.jsonl, the tokenizer and, with --teacher, what step 4 wrote. Writes
 WORK/NAME/state.pt every --save steps and continues from it when started again with the same flags. Batches
 depend on the seed and the step alone, so a continued run sees what an uninterrupted one would.
 
@@ -30,17 +30,18 @@ from teacher import centred, texts
 
 MAX_TOKENS = 72
 WEIGHT = {
-    ("sentiment", "umsab"): 2.5, ("sentiment", "goemotions"): 0.4, ("sentiment", "afrisenti"): 0.4,
-    ("sentiment", "xed"): 0.25, ("sentiment", "vader-tweets"): 1.0, ("sentiment", "vader-amazon"): 1.0,
-    ("sentiment", "vader-movies"): 0.4, ("sentiment", "vader-nyt"): 0.4, ("sentiment", "written"): 0.7,
-    ("sentiment", "phrases"): 1.5, ("polarity", "xed"): 0.15, ("emotion", "xed"): 0.1, ("emotion", "goemotions"): 0.2,
-    ("rating", "vader-tweets"): 0.2, ("rating", "vader-amazon"): 0.2, ("rating", "vader-movies"): 0.2,
-    ("rating", "vader-nyt"): 0.2,
+    ("sentiment", "umsab"): 2.5, ("sentiment", "spliced"): 0.7, ("sentiment", "goemotions"): 0.3,
+    ("sentiment", "afrisenti"): 0.2, ("sentiment", "xed"): 0.15, ("sentiment", "unlabelled"): 0.15,
+    ("sentiment", "vader-tweets"): 1.0, ("sentiment", "vader-amazon"): 1.0, ("sentiment", "vader-movies"): 0.3,
+    ("sentiment", "vader-nyt"): 0.3, ("sentiment", "written"): 0.6, ("sentiment", "phrases"): 1.5,
+    ("sentiment", "shouted"): 1.0, ("polarity", "xed"): 0.05, ("emotion", "xed"): 0.03, ("emotion", "goemotions"): 0.1,
+    ("rating", "vader-tweets"): 0.15, ("rating", "vader-amazon"): 0.15, ("rating", "vader-movies"): 0.15,
+    ("rating", "vader-nyt"): 0.15,
 }
 """How often an epoch shows a row of the task and source, on average."""
 JOIN_SHARE, BLANK_SHARE, SMOOTHING = 0.08, 0.08, 0.04
 SOFT_SHARE = 0.5
-"""How much of a target is the teacher's opinion rather than the label, where it has one."""
+"""How much of a target is the teacher's opinion rather than the label, where there are both."""
 BUCKET_ROWS = 4096
 EVALUATED = 600
 """Development rows of a task and source that a checkpoint is tried on."""
@@ -76,8 +77,13 @@ def encode(tok: Tokenizer, texts: list[str]) -> list[np.ndarray]:
 
 
 def target(row: Row) -> np.ndarray:
-    """The row's labels share the mass [words], but for a little that is spread over its task's labels."""
+    """The row's labels share the mass [words], but for a little that is spread over its task's labels.
+
+    Zero for a row without labels.
+    """
     out = np.zeros(len(WORDS), np.float32)
+    if not row.labels:
+        return out
     for word in TASKS[row.task]:
         out[WORDS.index(word)] = SMOOTHING / len(TASKS[row.task])
     for word in row.labels:
@@ -86,6 +92,7 @@ def target(row: Row) -> np.ndarray:
 
 
 def corpus(work: Path, split: str, tok: Tokenizer, taught: bool) -> Corpus:
+    """The split's rows that have a label or, if `taught`, at least the teacher's opinion."""
     every = read_rows(work / "rows.jsonl")
     rows = [r for r in every if r.split == split]
     targets, vectors = np.stack([target(r) for r in rows]), None
@@ -98,8 +105,11 @@ def corpus(work: Path, split: str, tok: Tokenizer, taught: bool) -> Corpus:
         said = soft.any(1) & np.array([r.task == "sentiment" for r in rows])
         opinion = np.zeros((said.sum(), len(WORDS)), np.float32)
         opinion[:, [WORDS.index(word) for word in TASKS["sentiment"]]] = soft[said]
-        targets[said] = (1 - SOFT_SHARE) * targets[said] + SOFT_SHARE * opinion
-    return Corpus(rows, encode(tok, [r.asked for r in rows]), targets, vectors)
+        share = np.array([SOFT_SHARE if r.labels else 1.0 for r in rows], np.float32)[said, None]
+        targets[said] = (1 - share) * targets[said] + share * opinion
+    kept = np.flatnonzero(targets.any(1))
+    rows = [rows[i] for i in kept]
+    return Corpus(rows, encode(tok, [r.asked for r in rows]), targets[kept], None if vectors is None else vectors[kept])
 
 
 def teacher_file(path: Path, count: int) -> np.ndarray:
@@ -121,7 +131,7 @@ def epoch_batches(data: Corpus, epoch: int, seed: int, rows_per_batch: int) -> l
         bucket = []
         for i in order[at:at + BUCKET_ROWS]:
             row, second = data.rows[i], -1
-            if rng.random() < JOIN_SHARE:
+            if row.labels and rng.random() < JOIN_SHARE:
                 second = int(rng.choice(partners[kind(row)]))
             bucket.append((int(i), second))
         bucket.sort(key=lambda p: len(data.ids[p[0]]) + (len(data.ids[p[1]]) if p[1] >= 0 else 0))

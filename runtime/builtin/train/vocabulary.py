@@ -93,7 +93,7 @@ def main():
     parser.add_argument("--size", type=int, default=28000, help="pieces, special ones included (default 28000)")
     args = parser.parse_args()
     _, pieces, scores, _ = e5.read(args.e5 or e5.default_path())
-    rows = [r for r in read_rows(args.work / "rows.jsonl") if r.split == "train"]
+    rows = [r for r in read_rows(args.work / "rows.jsonl") if r.split == "train" and r.source != "spliced"]
     source = e5.tokenizer(pieces, scores)
     total = counts(rows, source)
     own = joined(pieces, scores, source)
