@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"valence/adapters"
+	"valence/adapters/datasets"
 	"valence/handlers/middleware"
 	"valence/runtime/engine"
 )
@@ -54,12 +55,15 @@ type Adapters interface {
 // wraps ErrNotReady or ErrDraining.
 type Readiness interface {
 	Ready() error
+	// Draining is closed when the server begins to drain. Streams end then.
+	Draining() <-chan struct{}
 }
 
 // Limits bound one request. All are needed.
 type Limits struct {
 	BodyBytes     int64         // most bytes of a body, but for uploads
-	UploadBytes   int64         // most bytes of an upload, and of what it unpacks to
+	UploadBytes   int64         // most bytes of an adapter's upload, and of what it unpacks to
+	DatasetBytes  int64         // most bytes of a data set's upload
 	Inputs        int           // most rows of one call: inputs, times the members of a jury
 	Timeout       time.Duration // longest time to an answer
 	ChangeTimeout time.Duration // the same where adapters are changed, which may take the Hub's time
@@ -67,13 +71,15 @@ type Limits struct {
 
 // DefaultLimits suit a server whose engine has its own defaults.
 func DefaultLimits() Limits {
-	return Limits{BodyBytes: 1 << 20, UploadBytes: 64 << 20, Inputs: 256, Timeout: time.Minute, ChangeTimeout: 5 * time.Minute}
+	return Limits{BodyBytes: 1 << 20, UploadBytes: 64 << 20, DatasetBytes: datasets.DefaultBytes, Inputs: 256, Timeout: time.Minute, ChangeTimeout: 5 * time.Minute}
 }
 
 // Deps is what the API stands on. All but Origins and Keys are needed.
 type Deps struct {
 	Engine   Engine
 	Adapters Adapters
+	Jobs     Jobs
+	Datasets Datasets
 	Ready    Readiness
 	Limits   Limits
 	Registry *prometheus.Registry // served at /metrics; the API adds its own collectors
@@ -89,7 +95,8 @@ func (d Deps) check() error {
 	}{
 		{"Engine", d.Engine == nil}, {"Adapters", d.Adapters == nil}, {"Ready", d.Ready == nil},
 		{"Registry", d.Registry == nil}, {"Log", d.Log == nil},
-		{"Limits.BodyBytes", d.Limits.BodyBytes < 1}, {"Limits.UploadBytes", d.Limits.UploadBytes < 1}, {"Limits.Inputs", d.Limits.Inputs < 1},
+		{"Limits.BodyBytes", d.Limits.BodyBytes < 1}, {"Limits.UploadBytes", d.Limits.UploadBytes < 1},
+		{"Limits.DatasetBytes", d.Limits.DatasetBytes < 1}, {"Limits.Inputs", d.Limits.Inputs < 1},
 		{"Limits.Timeout", d.Limits.Timeout <= 0}, {"Limits.ChangeTimeout", d.Limits.ChangeTimeout <= 0},
 	} {
 		if f.missing {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/go-chi/chi/v5"
@@ -28,14 +29,36 @@ const (
 
 // Gate is the Readiness of a server: warming up, then ready, then draining. The
 // zero Gate is warming up.
-type Gate struct{ state atomic.Int32 }
+type Gate struct {
+	state atomic.Int32
+
+	mu       sync.Mutex
+	draining chan struct{} // closed by Drain; nil before it is asked for
+}
 
 // Open tells that the warm-up is done. It opens no gate that drains.
 func (g *Gate) Open() { g.state.CompareAndSwap(stateWarming, stateReady) }
 
 // Drain tells load balancers to send nothing more. What still comes is answered
-// for as long as the engine takes rows.
-func (g *Gate) Drain() { g.state.Store(stateDraining) }
+// for as long as the engine takes rows; streams end.
+func (g *Gate) Drain() {
+	g.Draining()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state.Swap(stateDraining) != stateDraining {
+		close(g.draining)
+	}
+}
+
+// Draining is closed when the server begins to drain.
+func (g *Gate) Draining() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.draining == nil {
+		g.draining = make(chan struct{})
+	}
+	return g.draining
+}
 
 // Ready is nil, ErrNotReady or ErrDraining.
 func (g *Gate) Ready() error {

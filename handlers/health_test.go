@@ -47,6 +47,21 @@ func TestStates(t *testing.T) {
 	}
 }
 
+func TestGateTellsOfDraining(t *testing.T) {
+	gate := new(Gate)
+	early := gate.Draining()
+	gate.Open()
+	select {
+	case <-early:
+		t.Error("it drains while it is ready")
+	default:
+	}
+	gate.Drain()
+	gate.Drain() // again
+	<-early
+	<-gate.Draining()
+}
+
 func TestLoading(t *testing.T) {
 	h := Loading(slog.New(slog.DiscardHandler))
 	for _, tt := range []struct {

@@ -91,6 +91,20 @@ func checkName(name string) error {
 	return nil
 }
 
+// Remap gives the data set of the file of another one, read by another mapping: a new
+// one, or the one that there is. Its errors are those of Put, and store.ErrNotFound.
+func (s *Store) Remap(ctx context.Context, id string, m Mapping) (d Dataset, err error) {
+	if d, err = s.Get(ctx, id); err != nil {
+		return Dataset{}, err
+	}
+	blob, err := s.state.OpenBlob(ctx, d.Content)
+	if err != nil {
+		return Dataset{}, err
+	}
+	defer func() { err = errors.Join(err, blob.Close()) }()
+	return s.Put(ctx, d.Name, d.Format, blob, m)
+}
+
 // look reads a file once, to its end.
 func (s *Store) look(ctx context.Context, in Input, m Mapping) (Mapping, Report, error) {
 	reader, err := Open(in, m, s.o.Limits)

@@ -19,6 +19,10 @@ type Request struct {
 	// Key is the caller's idempotency key, or "" for none: the same request with the same
 	// key is one job.
 	Key string
+	// Fingerprint tells requests with one key apart; "" goes by the fields above. It is for
+	// callers whose own request says less than Data does, which may differ by the time that
+	// it comes again.
+	Fingerprint string
 }
 
 // Plan says what a request would mean, without queueing it. Errors are the Trainer's.
@@ -54,8 +58,22 @@ func (m *Manager) Submit(ctx context.Context, r Request) (job Job, replay bool, 
 	return m.insert(ctx, r, hash)
 }
 
+// Submitted gives the job of an earlier request with a key, or ErrNotFound; ErrKeyReused
+// where that request had another fingerprint. A request that is not answered yet is not
+// found: Submit tells of it.
+func (m *Manager) Submitted(ctx context.Context, key, fingerprint string) (Job, error) {
+	hash, err := (&Request{Fingerprint: fingerprint}).hash()
+	if err != nil {
+		return Job{}, err
+	}
+	return m.byKey(ctx, m.db, key, hash)
+}
+
 // hash tells requests apart.
 func (r *Request) hash() (string, error) {
+	if r.Fingerprint != "" {
+		return "of " + r.Fingerprint, nil // no hash looks like this
+	}
 	text, err := encode(struct {
 		Adapter string
 		Spec    Spec

@@ -51,6 +51,32 @@ func TestIdempotencyKey(t *testing.T) {
 	})
 }
 
+// A caller's own fingerprint stands for what is asked for.
+func TestFingerprint(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, so store.Options) {
+		f := start(t, so, &chain{})
+		r := keyed("k")
+		r.Fingerprint = "abc"
+		if _, err := f.Submitted(t.Context(), "k", "abc"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("before: %v", err)
+		}
+		first := f.submit(t, r)
+		r.Data.Digest = "sha256:more"
+		if again, replay, err := f.Submit(t.Context(), r); err != nil || !replay || again.ID != first.ID {
+			t.Errorf("other data: %+v, %v, %v", again, replay, err)
+		}
+		if got, err := f.Submitted(t.Context(), "k", "abc"); err != nil || got.ID != first.ID {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if _, err := f.Submitted(t.Context(), "k", "abd"); !errors.Is(err, ErrKeyReused) {
+			t.Errorf("another fingerprint: %v", err)
+		}
+		if _, _, err := f.Submit(t.Context(), keyed("k")); !errors.Is(err, ErrKeyReused) {
+			t.Errorf("no fingerprint: %v", err)
+		}
+	})
+}
+
 // Of many requests at once, also at two managers, one makes the job; the others get it,
 // or are told to wait.
 func TestSubmitAtOnce(t *testing.T) {

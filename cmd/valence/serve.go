@@ -30,6 +30,7 @@ type serveCmd struct {
 	CORSOrigin    []string      `name:"cors-origin" help:"Web origin whose pages may call the API, such as https://app.example; give the flag once for each." placeholder:"ORIGIN"`
 	MaxBody       int64         `default:"1048576" help:"Largest request body in bytes."`
 	MaxUpload     int64         `default:"67108864" help:"Largest upload in bytes, and the most that it may unpack to."`
+	MaxDataset    int64         `default:"268435456" help:"Largest upload of a data set in bytes."`
 	MaxInputs     int           `default:"256" help:"Most rows of one request: texts, times the members of a jury."`
 	Timeout       time.Duration `default:"60s" help:"Longest time to an answer."`
 	ChangeTimeout time.Duration `default:"5m" help:"The same where adapters are uploaded, pulled or pushed."`
@@ -55,8 +56,8 @@ func (c *serveCmd) Validate() error {
 		return fmt.Errorf("--listen %s can be reached from other machines, and there are no keys: set VALENCE_INFER_KEY or VALENCE_ADMIN_KEY, or listen on 127.0.0.1", c.Listen)
 	}
 	c.keys = keys
-	if c.MaxBody < 1 || c.MaxUpload < 1 || c.MaxInputs < 1 || c.Timeout <= 0 || c.ChangeTimeout <= 0 || c.DrainTimeout <= 0 || c.DrainDelay < 0 {
-		return errors.New("--max-body, --max-upload, --max-inputs, --timeout, --change-timeout and --drain-timeout must be positive")
+	if c.MaxBody < 1 || c.MaxUpload < 1 || c.MaxDataset < 1 || c.MaxInputs < 1 || c.Timeout <= 0 || c.ChangeTimeout <= 0 || c.DrainTimeout <= 0 || c.DrainDelay < 0 {
+		return errors.New("--max-body, --max-upload, --max-dataset, --max-inputs, --timeout, --change-timeout and --drain-timeout must be positive")
 	}
 	return nil
 }
@@ -163,7 +164,7 @@ func (c *serveCmd) ready(ctx context.Context, r *running, gate *handlers.Gate, s
 	api, err := handlers.New(handlers.Deps{
 		Engine: s.engine, Adapters: known, Ready: gate, Registry: r.metrics, Log: r.log, Origins: c.CORSOrigin, Keys: c.keys,
 		Limits: handlers.Limits{
-			BodyBytes: c.MaxBody, UploadBytes: c.MaxUpload, Inputs: c.MaxInputs, Timeout: c.Timeout, ChangeTimeout: c.ChangeTimeout,
+			BodyBytes: c.MaxBody, UploadBytes: c.MaxUpload, DatasetBytes: c.MaxDataset, Inputs: c.MaxInputs, Timeout: c.Timeout, ChangeTimeout: c.ChangeTimeout,
 		},
 	})
 	if err == nil {
