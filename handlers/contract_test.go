@@ -160,7 +160,7 @@ func TestContractCopy(t *testing.T) {
 // TestRoutesMatchContract walks the router against the contract, both ways.
 func TestRoutesMatchContract(t *testing.T) {
 	router, err := newRouter(Deps{
-		Engine: fakeEngine{}, Adapters: fakeAdapters{}, Ready: new(Gate), Limits: DefaultLimits(),
+		Engine: fakeEngine{}, Adapters: fakeAdapters{}, Base: testBase(), Ready: new(Gate), Limits: DefaultLimits(),
 		Registry: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -80,6 +80,7 @@ type Deps struct {
 	Adapters Adapters
 	Jobs     Jobs
 	Datasets Datasets
+	Base     Base
 	Ready    Readiness
 	Limits   Limits
 	Registry *prometheus.Registry // served at /metrics; the API adds its own collectors
@@ -94,6 +95,7 @@ func (d Deps) check() error {
 		missing bool
 	}{
 		{"Engine", d.Engine == nil}, {"Adapters", d.Adapters == nil}, {"Ready", d.Ready == nil},
+		{"Base.Name", d.Base.Name == ""}, {"Base.Config", d.Base.Config == nil},
 		{"Registry", d.Registry == nil}, {"Log", d.Log == nil},
 		{"Limits.BodyBytes", d.Limits.BodyBytes < 1}, {"Limits.UploadBytes", d.Limits.UploadBytes < 1},
 		{"Limits.DatasetBytes", d.Limits.DatasetBytes < 1}, {"Limits.Inputs", d.Limits.Inputs < 1},
@@ -166,6 +168,7 @@ func (a *api) operations(r chi.Router) {
 // asking are the routes that change nothing.
 func (a *api) asking(r chi.Router) {
 	r.Use(middleware.Timeout(a.Limits.Timeout), a.allow(scopeInfer), middleware.BodyLimit(a.Limits.BodyBytes, a.fail))
+	r.Get("/v1/base", a.getBase)
 	r.Get("/v1/adapters", a.listAdapters)
 	byID(r, http.MethodGet, "", a.getAdapter)
 	byID(r, http.MethodGet, "/anatomy", a.getAnatomy)

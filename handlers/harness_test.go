@@ -77,6 +77,17 @@ func (f fakeAdapters) Unpin(ctx context.Context, id string) (adapters.Info, erro
 }
 func (f fakeAdapters) Delete(ctx context.Context, ref string) error { return f.remove(ctx, ref) }
 
+// testBase is a small gated T5.
+func testBase() Base {
+	return Base{
+		Name: "small", Digest: "sha256:ba5e", DType: "float32", Device: "cpu", MaxTokens: 512,
+		Config: &spec.Config{
+			ModelType: "mt5", VocabSize: 100, DModel: 8, DKV: 2, DFF: 16, EncoderLayers: 1, DecoderLayers: 1, Heads: 3, Buckets: 8, MaxDistance: 16,
+			Epsilon: 1e-6, Dropout: 0.1, Gated: true, Activation: spec.GELUNew, EOSID: 1,
+		},
+	}
+}
+
 // entry is an adapter with the labels negative, neutral and positive, which the
 // model writes as "bad", "so so" and "good".
 func entry(id string) *adapters.Entry {
@@ -266,6 +277,7 @@ func serve(t *testing.T, change func(*Deps)) *server {
 	d := Deps{
 		Engine:   fakeEngine{outcomes(nil)},
 		Adapters: newShelf().fake(),
+		Base:     testBase(),
 		Ready:    gate,
 		Limits:   Limits{BodyBytes: 4096, UploadBytes: 1 << 16, DatasetBytes: 1 << 16, Inputs: 8, Timeout: time.Minute, ChangeTimeout: 5 * time.Minute},
 		Registry: s.reg,

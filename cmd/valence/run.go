@@ -30,13 +30,14 @@ func standardStreams() streams {
 
 // cli is the one table of commands, flags, environment variables and help.
 type cli struct {
-	Serve    serveCmd    `cmd:"" help:"Serve the HTTP API."`
-	Predict  predictCmd  `cmd:"" help:"Tell the sentiment of texts given as arguments, lines of standard input, or a CSV or JSONL file."`
-	Evaluate evaluateCmd `cmd:"" help:"Judge the base or an adapter on labelled texts: accuracy, macro-F1, confusion, calibration, abstention."`
-	Pull     pullCmd     `cmd:"" help:"Make a server pull an adapter from the Hugging Face Hub."`
-	Push     pushCmd     `cmd:"" help:"Make a server push an adapter to the Hugging Face Hub."`
-	Doctor   doctorCmd   `cmd:"" help:"Check this machine and a base: device, libtorch, shapes, parameters, memory, one timed row."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Serve       serveCmd       `cmd:"" help:"Serve the HTTP API."`
+	Predict     predictCmd     `cmd:"" help:"Tell the sentiment of texts given as arguments, lines of standard input, or a CSV or JSONL file."`
+	Evaluate    evaluateCmd    `cmd:"" help:"Judge the base or an adapter on labelled texts: accuracy, macro-F1, confusion, calibration, abstention."`
+	Pull        pullCmd        `cmd:"" help:"Make a server pull an adapter from the Hugging Face Hub."`
+	Push        pushCmd        `cmd:"" help:"Make a server push an adapter to the Hugging Face Hub."`
+	Conformance conformanceCmd `cmd:"" help:"Prove that a server gives each row its own answer, whatever else it does at the time."`
+	Doctor      doctorCmd      `cmd:"" help:"Check this machine and a base: device, libtorch, shapes, parameters, memory, one timed row."`
+	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 
 const description = `Valence tells the sentiment of a text with one frozen mT5-family base model and any number of small IA3 adapters.

@@ -162,7 +162,7 @@ func (c *serveCmd) server(h http.Handler, log *slog.Logger) *http.Server {
 // ready puts the API behind the port, warms up, and opens the gate.
 func (c *serveCmd) ready(ctx context.Context, r *running, gate *handlers.Gate, s *stack, known *registry.Registry) error {
 	api, err := handlers.New(handlers.Deps{
-		Engine: s.engine, Adapters: known, Ready: gate, Registry: r.metrics, Log: r.log, Origins: c.CORSOrigin, Keys: c.keys,
+		Engine: s.engine, Adapters: known, Base: c.describe(s), Ready: gate, Registry: r.metrics, Log: r.log, Origins: c.CORSOrigin, Keys: c.keys,
 		Limits: handlers.Limits{
 			BodyBytes: c.MaxBody, UploadBytes: c.MaxUpload, DatasetBytes: c.MaxDataset, Inputs: c.MaxInputs, Timeout: c.Timeout, ChangeTimeout: c.ChangeTimeout,
 		},

@@ -114,3 +114,21 @@ func TestWeightsAreTheCheckpoints(t *testing.T) {
 		}
 	}
 }
+
+// TestConfigIsWrittenAsItIsRead holds every activation and both families.
+func TestConfigIsWrittenAsItIsRead(t *testing.T) {
+	for _, text := range []string{
+		mt0Large, `{"model_type":"t5"}`, `{"model_type":"mt5","num_decoder_layers":1,"decoder_start_token_id":7,"tie_word_embeddings":true}`,
+		`{"model_type":"t5","feed_forward_proj":"gated-silu"}`, `{"model_type":"t5","feed_forward_proj":"gated-relu"}`,
+		`{"model_type":"t5","feed_forward_proj":"silu"}`, `{"model_type":"t5","feed_forward_proj":"gelu_new","dropout_rate":0}`,
+	} {
+		want := parse(t, text)
+		written, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := parse(t, string(written)); *got != *want {
+			t.Errorf("%s: read %+v, written %s", text, want, written)
+		}
+	}
+}
