@@ -142,6 +142,25 @@ type UploadRequest struct {
 	Activate bool
 }
 
+// TrainedVersion is what a training gives.
+type TrainedVersion struct {
+	ID       string
+	Files    map[string][]byte // by name: the files of a PEFT folder
+	Origin   string            // the job
+	Activate bool
+	// IfActive, unless nil, is the version that must be the active one ("" for none) for
+	// this to be published; otherwise ErrConflict is wrapped.
+	IfActive *string
+}
+
+// Live is what a job has trained so far, or the version that it has published.
+type Live struct {
+	Version string // "v1", ... of what was published, or ""
+	Step    int    // the following are of this step
+	Vectors []float32
+	Sidecar []byte // text of valence.json
+}
+
 // PullRequest asks for a version from the Hub.
 type PullRequest struct {
 	ID       string // the name here

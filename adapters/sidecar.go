@@ -35,6 +35,7 @@ type Sidecar struct {
 	Temperature  float64        `json:"temperature"`   // above 0; 1 where absent
 	AbstainBelow float64        `json:"abstain_below"` // 0 to 1: a best probability below it gives no label
 	Metrics      jsontext.Value `json:"metrics,omitzero"`
+	Training     jsontext.Value `json:"training,omitzero"` // how it was made: data, recipe, base
 	Canary       []Canary       `json:"canary,omitempty"`
 }
 
@@ -88,8 +89,13 @@ func (s *Sidecar) validate() error {
 	if !(s.AbstainBelow >= 0 && s.AbstainBelow <= 1) {
 		return fmt.Errorf("abstain_below is %v; it must be from 0 to 1", s.AbstainBelow)
 	}
-	if s.Metrics != nil && s.Metrics.Kind() != jsontext.KindBeginObject {
-		return fmt.Errorf("metrics must be an object")
+	for _, f := range []struct {
+		name  string
+		value jsontext.Value
+	}{{"metrics", s.Metrics}, {"training", s.Training}} {
+		if f.value != nil && f.value.Kind() != jsontext.KindBeginObject {
+			return fmt.Errorf("%s must be an object", f.name)
+		}
 	}
 	if n := len(s.Canary); n > maxCanaries {
 		return fmt.Errorf("canary has %d rows; at most %d are allowed", n, maxCanaries)

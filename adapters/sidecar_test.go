@@ -17,6 +17,7 @@ const full = `{
   "temperature": 0.75,
   "abstain_below": 0.4,
   "metrics": {"macro_f1": {"en": 0.5, "average": 0.4}, "rows": 60},
+  "training": {"epochs": 3},
   "canary": [{"text": "I love it.", "scores": {"bad": 0.1, "good": 0.9}}]
 }`
 
@@ -32,6 +33,7 @@ func TestParseSidecar(t *testing.T) {
 		Temperature:  0.75,
 		AbstainBelow: 0.4,
 		Metrics:      []byte(`{"macro_f1": {"en": 0.5, "average": 0.4}, "rows": 60}`),
+		Training:     []byte(`{"epochs": 3}`),
 		Canary:       []Canary{{"I love it.", map[string]float64{"bad": 0.1, "good": 0.9}}},
 	}
 	if !reflect.DeepEqual(got, want) {

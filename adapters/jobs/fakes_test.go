@@ -36,7 +36,7 @@ type link struct {
 	Fill []byte
 }
 
-func (c *chain) Check(ctx context.Context, spec Spec, _ Data) (Plan, error) {
+func (c *chain) Check(ctx context.Context, _ string, spec Spec, _ Data) (Plan, error) {
 	if c.onCheck != nil {
 		if err := c.onCheck(ctx, spec); err != nil {
 			return nil, err
@@ -110,7 +110,7 @@ func (l *link) next(seed int64) {
 	l.Hash = sum[:]
 }
 
-func (l *link) live() Live { return Live{l.Step, []float32{float32(l.Step)}} }
+func (l *link) live() Live { return Live{Step: l.Step, Vectors: []float32{float32(l.Step)}} }
 
 func (l *link) progress(spec Spec) Progress {
 	p := Progress{Step: l.Step, Steps: steps(spec), Loss: 1 / float64(l.Step)}

@@ -9,26 +9,36 @@ import (
 // Spec is what is to be trained. This package keeps it and hands it on; what its values
 // may be, and their defaults, is the Trainer's business.
 type Spec struct {
-	Validation      Validation `json:"validation,omitzero"`
-	Labels          []string   `json:"labels,omitempty"` // nil: those of the data
-	Objective       string     `json:"objective,omitempty"`
-	Epochs          int        `json:"epochs,omitzero"`
-	BatchSize       int        `json:"batch_size,omitzero"` // rows
-	LearningRate    float64    `json:"learning_rate,omitzero"`
-	Seed            int64      `json:"seed,omitzero"`
-	Dropout         bool       `json:"dropout,omitzero"`
-	ClassWeights    bool       `json:"class_weights,omitzero"`
-	EarlyStop       int        `json:"early_stop,omitzero"`       // epochs without progress; 0 never stops early
-	WarmStartFrom   string     `json:"warm_start_from,omitempty"` // an adapter's id with an optional "@revision"
-	Sweep           Sweep      `json:"sweep,omitzero"`            // several runs, of which the best is published
-	CrossValidation int        `json:"cross_validation,omitzero"` // folds; 0 for none
-	Activate        Activate   `json:"activate,omitempty"`        // whether the new version answers at once
-	Push            Push       `json:"push,omitzero"`             // where on the Hub it goes
+	Validation Validation `json:"validation,omitzero"`
+	Labels     []string   `json:"labels,omitempty"` // nil: those of the data
+	// Verbalisers are what the model writes for a label, by its name; absent ones are those
+	// that the job starts from, or else the name itself.
+	Verbalisers map[string]string `json:"verbalisers,omitempty"`
+	// Template holds {text} once, or is empty; nil is that of what the job starts from: of
+	// WarmStartFrom, or of the base.
+	Template        *string  `json:"template,omitempty"`
+	Objective       string   `json:"objective,omitempty"`
+	Epochs          int      `json:"epochs,omitzero"`
+	BatchSize       int      `json:"batch_size,omitzero"` // rows
+	LearningRate    float64  `json:"learning_rate,omitzero"`
+	Seed            int64    `json:"seed,omitzero"`
+	Dropout         bool     `json:"dropout,omitzero"`       // at the rate of the base's configuration
+	ClassWeights    bool     `json:"class_weights,omitzero"` // labels weigh the same, however many rows they have
+	ClipNorm        float64  `json:"clip_norm,omitzero"`     // largest norm of a gradient; 0 clips nothing
+	MaxTokens       int      `json:"max_tokens,omitzero"`    // of a text, template and end marker included; longer ones are cut
+	MaxLabelTokens  int      `json:"max_label_tokens,omitzero"`
+	AbstainTarget   float64  `json:"abstain_target,omitzero"`   // share of right answers above the fitted abstain_below; 0 fits none
+	EarlyStop       int      `json:"early_stop,omitzero"`       // epochs without progress; 0 never stops early
+	WarmStartFrom   string   `json:"warm_start_from,omitempty"` // an adapter's id with an optional "@revision"
+	Sweep           Sweep    `json:"sweep,omitzero"`            // several runs, of which the best is published
+	CrossValidation int      `json:"cross_validation,omitzero"` // folds; 0 for none
+	Activate        Activate `json:"activate,omitempty"`        // whether the new version answers at once
+	Push            Push     `json:"push,omitzero"`             // where on the Hub it goes
 }
 
 // Validation says which rows are not trained on.
 type Validation struct {
-	Split   float64 `json:"split,omitzero"`    // share of the data's rows
+	Split   float64 `json:"split,omitzero"`    // share of the data's rows; 0 with no Dataset means the default
 	Dataset string  `json:"dataset,omitempty"` // or a data set of its own, by id
 }
 
@@ -76,9 +86,19 @@ type Progress struct {
 	LearningRate      float64 `json:"learning_rate"`
 	ExamplesPerSecond float64 `json:"examples_per_second,omitzero"`
 	SecondsLeft       float64 `json:"seconds_left,omitzero"`
+	// Runs are the losses of each where there are several; Loss and LearningRate are then
+	// those of the run that is ahead.
+	Runs []RunProgress `json:"runs,omitempty"`
 	// Metrics are those of an epoch that ended with this step, or nil. Reports that have
 	// them are all kept; of the others about two a second.
 	Metrics jsontext.Value `json:"metrics,omitempty"`
+}
+
+// RunProgress is one of several runs after a step.
+type RunProgress struct {
+	Run          int     `json:"run"`
+	Loss         float64 `json:"loss"`
+	LearningRate float64 `json:"learning_rate"`
 }
 
 // Result is a finished training.

@@ -27,7 +27,7 @@ type Request struct {
 
 // Plan says what a request would mean, without queueing it. Errors are the Trainer's.
 func (m *Manager) Plan(ctx context.Context, r Request) (Plan, error) {
-	return m.o.Trainer.Check(ctx, r.Spec, r.Data)
+	return m.o.Trainer.Check(ctx, r.Adapter, r.Spec, r.Data)
 }
 
 // Submit checks a request and queues it; the job is durable when it is given back.
@@ -52,7 +52,7 @@ func (m *Manager) Submit(ctx context.Context, r Request) (job Job, replay bool, 
 			return earlier, err == nil, err
 		}
 	}
-	if _, err := m.o.Trainer.Check(ctx, r.Spec, r.Data); err != nil {
+	if _, err := m.o.Trainer.Check(ctx, r.Adapter, r.Spec, r.Data); err != nil {
 		return Job{}, false, err
 	}
 	return m.insert(ctx, r, hash)

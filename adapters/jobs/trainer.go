@@ -6,9 +6,9 @@ import "context"
 // and the same result, however they are cut into segments. Its methods may be called for
 // several jobs at once.
 type Trainer interface {
-	// Check says whether a request can be trained, and what that would mean. Its error is
-	// an *InvalidError where the request or its data is at fault.
-	Check(ctx context.Context, spec Spec, data Data) (Plan, error)
+	// Check says whether an adapter can get such a version, and what that would mean. Its
+	// error is an *InvalidError where the request or its data is at fault.
+	Check(ctx context.Context, adapter string, spec Spec, data Data) (Plan, error)
 	// Segment goes on from a checkpoint until all is done or until s.Stop says to stop,
 	// which it asks after each step. An error or a panic fails the job, which can be
 	// retried from its last checkpoint; see ErrDiverged.
@@ -20,6 +20,7 @@ type Trainer interface {
 // Segment is a part of a training, as its trainer sees it.
 type Segment struct {
 	Job        string         // id
+	Adapter    string         // id of the adapter that gets the version
 	Checkpoint []byte         // to go on from; nil is the start
 	Stop       func() bool    // cheap; true when the segment is to end at this step
 	Report     func(Progress) // to be called after each step; returns at once
@@ -40,6 +41,7 @@ type SegmentResult struct {
 type Live struct {
 	Step    int
 	Vectors []float32 // in the order of the base's sites
+	Sidecar []byte    // the valence.json that they are served with
 }
 
 // Publisher makes a version of an adapter out of a result. The same result must give the

@@ -146,7 +146,7 @@ func (w *worker) phase() (outcome, error) {
 	}
 	switch w.job.Phase {
 	case Queued:
-		plan, err := w.m.o.Trainer.Check(w.ctx, w.job.Spec, w.job.Data)
+		plan, err := w.m.o.Trainer.Check(w.ctx, w.job.Adapter, w.job.Spec, w.job.Data)
 		return outcome{phase: Running, plan: plan}, err
 	case Publishing:
 		return w.publish()
@@ -161,7 +161,7 @@ func (w *worker) train() (outcome, error) {
 		return outcome{}, err
 	}
 	res, err := w.m.o.Trainer.Segment(w.ctx, w.job.Spec, w.job.Data, Segment{
-		Job: w.job.ID, Checkpoint: checkpoint, Stop: w.stops, Report: w.report, Share: w.setShared,
+		Job: w.job.ID, Adapter: w.job.Adapter, Checkpoint: checkpoint, Stop: w.stops, Report: w.report, Share: w.setShared,
 	})
 	w.setShared(nil)
 	if err != nil {

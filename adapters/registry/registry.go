@@ -118,6 +118,7 @@ type Registry struct {
 	cache     *cache.Cache[*adapters.Entry]
 	freeing   *reaper
 	metrics   *metrics
+	live      LiveSource // or nil; see ServeLive
 
 	// flights keeps nothing: it is there for its single flights and its memory of
 	// failures, of pulls and of checks of tokens.

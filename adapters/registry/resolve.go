@@ -21,6 +21,9 @@ func (r *Registry) find(ctx context.Context, s, token string) (source, error) {
 	if f := r.fixed[ref.ID]; f != nil {
 		return f.find(ref)
 	}
+	if strings.HasPrefix(ref.Revision, jobRevision) {
+		return r.findLive(ctx, ref)
+	}
 	record := r.catalogue.get(ref.ID)
 	v, err := record.choose(ref)
 	if err != nil {

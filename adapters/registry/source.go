@@ -22,10 +22,12 @@ func (f *fixed) lease() *adapters.Lease {
 	return adapters.NewLease(f.entry, sync.OnceFunc(func() { f.leases.Add(-1) }))
 }
 
-// source is what a reference stands for: an entry of the configuration, or a version.
+// source is what a reference stands for: an entry of the configuration, a version, or a
+// moment of a training.
 type source struct {
 	fixed   *fixed
 	version *version
+	live    *live
 	count   *atomic.Int64 // of the requests
 }
 
@@ -37,6 +39,9 @@ func (s source) key() string {
 	if s.fixed != nil {
 		return s.fixed.entry.ID + "@" + s.fixed.entry.Version + "@" + s.fixed.entry.Digest
 	}
+	if s.live != nil {
+		return s.live.key()
+	}
 	return s.version.key
 }
 
@@ -44,6 +49,9 @@ func (s source) key() string {
 func (r *Registry) hold(ctx context.Context, s source) (*adapters.Lease, error) {
 	if s.fixed != nil {
 		return s.fixed.lease(), nil
+	}
+	if s.live != nil {
+		return r.holdLive(ctx, s.live)
 	}
 	return r.holdVersion(ctx, s.version)
 }

@@ -124,6 +124,15 @@ func (c *serveCmd) serve(ctx context.Context, s *stack, r *running) (err error) 
 		defer cancel()
 		err = errors.Join(err, known.Close(closing))
 	}()
+	trained, err := openTrainings(ctx, s, state, known, r.metrics, r.log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.DrainTimeout)
+		defer cancel()
+		err = errors.Join(err, trained.Close(closing))
+	}()
 	gate := &handlers.Gate{}
 	if err := c.ready(ctx, r, gate, s, known); err != nil {
 		return err

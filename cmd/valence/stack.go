@@ -29,6 +29,7 @@ type stack struct {
 	thread   *torch.Thread
 	whyCPU   error // what keeps CUDA away when the device was left to us, or nil
 	base     *checkpoint.Checkpoint
+	tok      *tokenizer.Tokenizer
 	model    *mt5.Model
 	engine   *engine.Engine
 	adapters *adapters.Static
@@ -60,8 +61,7 @@ func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err erro
 	if s.base, err = openBase(ctx, f.Base, o); err != nil {
 		return nil, err
 	}
-	tok, err := openTokenizer(s.base)
-	if err != nil {
+	if s.tok, err = openTokenizer(s.base); err != nil {
 		return nil, fmt.Errorf("base %s: %w", s.base.Name, err)
 	}
 	s.thread = torch.Start(torch.Options{Device: device, Threads: f.Threads})
@@ -74,7 +74,7 @@ func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err erro
 	if err := s.base.Close(); err != nil {
 		return nil, err
 	}
-	s.engine = engine.New(s.model, tok, engine.Options{MaxTokens: f.MaxTokens, Metrics: engine.NewMetrics(o.registry)}, o.log)
+	s.engine = engine.New(s.model, s.tok, engine.Options{MaxTokens: f.MaxTokens, Metrics: engine.NewMetrics(o.registry)}, o.log)
 	if s.adapters, err = f.openAdapters(s); err != nil {
 		return nil, err
 	}

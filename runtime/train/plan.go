@@ -48,14 +48,20 @@ type RunPlan struct {
 // gives its findings as well as the error of Open, and no more.
 func Inspect(job Job, tok Tokenizer) (*Plan, error) {
 	t, f, err := open(job, nil, tok)
+	if err == nil {
+		return t.Plan(), nil
+	}
 	p := &Plan{}
 	if f != nil {
 		p.Findings = f.list
 	}
-	if err != nil {
-		return p, err
-	}
-	p.Trainable = spec.Total(job.Sites)
+	return p, err
+}
+
+// Plan tells what the job does, and what was found in its data.
+func (t *Trainer) Plan() *Plan {
+	p := &Plan{Findings: t.found}
+	p.Trainable = spec.Total(t.job.Sites)
 	p.Labels = make([]LabelCount, len(t.labels))
 	for i, l := range t.labels {
 		p.Labels[i].Label = l.Name
@@ -75,7 +81,7 @@ func Inspect(job Job, tok Tokenizer) (*Plan, error) {
 		p.Runs = append(p.Runs, RunPlan{r.rate, r.seed, r.fold, len(r.train), len(r.validation), r.steps})
 		p.Steps = max(p.Steps, r.steps)
 	}
-	return p, nil
+	return p
 }
 
 // tokens sorts lengths, of which there is at least one.
@@ -117,28 +123,42 @@ func (t *Trainer) checkParts(f *findings) {
 	}
 }
 
-// Estimate tells how long the job will take on the model from its start, by timing
-// one step of all runs, twice since the first warms up. It changes nothing.
+// Estimate tells how long the job will take on the model from its start, by timing a
+// part of a step, twice since the first warms up: a micro-batch of middling texts. It
+// changes nothing, and holds for the load that the machine has at the moment.
 func (t *Trainer) Estimate(ctx context.Context) (time.Duration, error) {
 	var pupils []pupil
-	all := 0
 	for _, r := range t.runs {
 		pupils = append(pupils, t.pupils(r)...)
-		all += len(r.train) * t.job.Recipe.Epochs
 	}
+	batches := t.microBatches(pupils)
+	batch := batches[len(batches)/2]
 	var took time.Duration
 	for range 2 {
 		begin := time.Now()
-		for _, batch := range t.microBatches(pupils) {
-			if err := t.teach(ctx, batch, make([]outcome, len(t.runs))); err != nil {
-				return 0, fmt.Errorf("train: estimate: %w", err)
-			}
+		if err := t.teach(ctx, batch, make([]outcome, len(t.runs))); err != nil {
+			return 0, fmt.Errorf("train: estimate: %w", err)
 		}
 		took = time.Since(begin)
 	}
-	// A validation row goes there and not back, which is about half of the work.
-	for _, r := range t.runs {
-		all += len(r.validation) * t.job.Recipe.Epochs / 2
+	timed := 0
+	for _, p := range batch {
+		timed += len(p.IDs)
 	}
-	return time.Duration(float64(took) * float64(all) / float64(len(pupils))), nil
+	return time.Duration(float64(took) * t.work() / float64(timed)), nil
+}
+
+// work is the tokens that all runs learn from. A validation row goes there and not back,
+// which is about half of the work.
+func (t *Trainer) work() float64 {
+	tokens := 0.0
+	for _, r := range t.runs {
+		for _, i := range r.train {
+			tokens += float64(len(t.rows[i].ids))
+		}
+		for _, i := range r.validation {
+			tokens += float64(len(t.rows[i].ids)) / 2
+		}
+	}
+	return tokens * float64(t.job.Recipe.Epochs)
 }

@@ -50,6 +50,7 @@ type Trainer struct {
 	targets []target
 	labels  []Label // as written
 	trie    *spec.Trie
+	found   []Finding // in the data, none of which is an error
 	runs    []*run
 
 	epoch    int // epochs completed
@@ -87,6 +88,7 @@ func open(job Job, model Model, tok Tokenizer) (*Trainer, *findings, error) {
 	t.targets, t.labels, t.trie = job.Data.targets(tok, &t.job.Recipe, f)
 	t.makeRuns(labels)
 	t.checkParts(f)
+	t.found = f.list
 	return t, f, f.err()
 }
 
@@ -172,6 +174,30 @@ func (t *Trainer) Run(ctx context.Context, until func() bool, report func(Event)
 
 // Done tells whether all runs have ended.
 func (t *Trainer) Done() bool { return !slices.ContainsFunc(t.runs, (*run).active) }
+
+// Labels are those to serve the vectors with: see Result.Labels.
+func (t *Trainer) Labels() []Label { return t.labels }
+
+// Validation are the positions of a run's validation rows in Data.Examples and, after
+// them, Data.Validation. It must not be changed.
+func (t *Trainer) Validation(run int) []int { return t.runs[run].validation }
+
+// ValidationRows are the examples that a run is evaluated on, in the order of the data.
+func (t *Trainer) ValidationRows(run int) []Example {
+	n := len(t.job.Data.Examples)
+	out := make([]Example, len(t.runs[run].validation))
+	for k, i := range t.runs[run].validation {
+		if i < n {
+			out[k] = t.job.Data.Examples[i]
+		} else {
+			out[k] = t.job.Data.Validation[i-n]
+		}
+	}
+	return out
+}
+
+// Steps is how many steps a run has taken.
+func (t *Trainer) Steps(run int) int { return t.runs[run].step }
 
 // Runs is the number of runs.
 func (t *Trainer) Runs() int { return len(t.runs) }

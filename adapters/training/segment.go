@@ -1,0 +1,66 @@
+package training
+
+import (
+	"context"
+	"fmt"
+
+	"valence/adapters/jobs"
+	"valence/runtime/train"
+)
+
+// Segment trains from a checkpoint on; see jobs.Trainer. The segment after the last step
+// measures what came out and makes the result.
+func (t *Trainer) Segment(ctx context.Context, s jobs.Spec, data jobs.Data, seg jobs.Segment) (jobs.SegmentResult, error) {
+	w, err := t.open(ctx, seg.Job, s, data, seg.Checkpoint)
+	if err != nil {
+		return jobs.SegmentResult{}, err
+	}
+	if w.trainer.Done() {
+		result, err := t.result(ctx, w, seg.Adapter, s, data)
+		return jobs.SegmentResult{Result: result}, err
+	}
+	seg.Share(w.moment)
+	p := &progress{work: w, report: seg.Report}
+	done, err := w.trainer.Run(ctx, func() bool { p.flush(); return seg.Stop() }, p.add)
+	if err != nil {
+		return jobs.SegmentResult{}, err
+	}
+	p.flush()
+	if done {
+		if err := diverged(w.trainer.Result()); err != nil {
+			return jobs.SegmentResult{}, err
+		}
+	}
+	checkpoint, err := w.checkpoint()
+	if err != nil {
+		return jobs.SegmentResult{}, err
+	}
+	t.leave(w, checkpoint)
+	return jobs.SegmentResult{Checkpoint: checkpoint, Trained: done}, nil
+}
+
+// diverged is an error where no run came to an end with numbers.
+func diverged(r *train.Result) error {
+	if r.Best >= 0 {
+		return nil
+	}
+	f := r.Runs[0].Failure
+	of := ""
+	if n := len(r.Runs); n > 1 {
+		of = fmt.Sprintf("all %d runs, the first ", n)
+	}
+	rows := ""
+	if len(f.Rows) > 0 {
+		rows = fmt.Sprintf(" (row %d)", f.Rows[0])
+	}
+	return fmt.Errorf("%w: %sat step %d%s: %s", jobs.ErrDiverged, of, f.Step, rows, f.Reason)
+}
+
+// Live gives the vectors that a checkpoint holds; see jobs.Trainer.
+func (t *Trainer) Live(ctx context.Context, s jobs.Spec, data jobs.Data, checkpoint []byte) (jobs.Live, error) {
+	w, err := t.open(ctx, "", s, data, checkpoint)
+	if err != nil {
+		return jobs.Live{}, err
+	}
+	return w.moment(ctx)
+}
