@@ -134,7 +134,7 @@ func (c *serveCmd) serve(ctx context.Context, s *stack, r *running) (err error) 
 		err = errors.Join(err, trained.Close(closing))
 	}()
 	gate := &handlers.Gate{}
-	if err := c.ready(ctx, r, gate, s, known); err != nil {
+	if err := c.ready(ctx, r, gate, s, known, trained); err != nil {
 		return err
 	}
 	r.log.Info("ready", "url", r.url, "adapters", len(known.List())-1)
@@ -169,9 +169,9 @@ func (c *serveCmd) server(h http.Handler, log *slog.Logger) *http.Server {
 }
 
 // ready puts the API behind the port, warms up, and opens the gate.
-func (c *serveCmd) ready(ctx context.Context, r *running, gate *handlers.Gate, s *stack, known *registry.Registry) error {
+func (c *serveCmd) ready(ctx context.Context, r *running, gate *handlers.Gate, s *stack, known *registry.Registry, trained *trainings) error {
 	api, err := handlers.New(handlers.Deps{
-		Engine: s.engine, Adapters: known, Base: c.describe(s), Ready: gate, Registry: r.metrics, Log: r.log, Origins: c.CORSOrigin, Keys: c.keys,
+		Engine: s.engine, Adapters: known, Jobs: trained.jobs, Datasets: trained.datasets, Base: c.describe(s), Ready: gate, Registry: r.metrics, Log: r.log, Origins: c.CORSOrigin, Keys: c.keys,
 		Limits: handlers.Limits{
 			BodyBytes: c.MaxBody, UploadBytes: c.MaxUpload, DatasetBytes: c.MaxDataset, Inputs: c.MaxInputs, Timeout: c.Timeout, ChangeTimeout: c.ChangeTimeout,
 		},
