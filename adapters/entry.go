@@ -60,7 +60,7 @@ func (e *Entry) CheckCanaries(ctx context.Context, p Predictor) error {
 	}
 	reqs := make([]engine.Request, len(e.Sidecar.Canary))
 	for i, c := range e.Sidecar.Canary {
-		reqs[i] = engine.Request{Text: c.Text, Task: e.Task, Truncate: true}
+		reqs[i] = engine.Request{Text: c.Text, Task: e.Task, Truncate: true, Fresh: true}
 	}
 	outcomes, err := p.Predict(ctx, reqs)
 	if err != nil {

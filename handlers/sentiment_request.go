@@ -3,6 +3,7 @@ package handlers
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -25,6 +26,8 @@ type sentimentRequest struct {
 	AbstainBelow *float64       `json:"abstain_below"  validate:"excluded_if=Mode generate,omitempty,min=0,max=1"`
 	Truncate     *bool          `json:"truncate"`
 	MaxNewTokens *int           `json:"max_new_tokens" validate:"excluded_unless=Mode generate,omitempty,min=1,max=64"`
+
+	fresh bool // no answer that was known before
 }
 
 // input is one text of several: a JSON string, or an object. What it does not say is
@@ -75,6 +78,7 @@ func (a *api) decodeSentiment(r *http.Request) (*sentimentRequest, error) {
 	if err := decode(r, req); err != nil {
 		return nil, err
 	}
+	req.fresh = wantsFresh(r.Header)
 	if (req.Text == nil) == (req.Inputs == nil) {
 		return nil, invalid("", "one_of", `give exactly one of "text" and "inputs"`)
 	}
@@ -89,6 +93,20 @@ func (a *api) decodeSentiment(r *http.Request) (*sentimentRequest, error) {
 		return nil, invalid("/jury", "too_many", "%d texts for %d members are %d rows; at most %d are allowed in one call", texts, members, n, a.Limits.Inputs)
 	}
 	return req, nil
+}
+
+// wantsFresh tells whether a caller asks for an answer that was not kept (RFC 9111,
+// section 5.2.1).
+func wantsFresh(h http.Header) bool {
+	for _, line := range h.Values("Cache-Control") {
+		for directive := range strings.SplitSeq(line, ",") {
+			switch strings.ToLower(strings.TrimSpace(directive)) {
+			case "no-cache", "no-store":
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (req *sentimentRequest) mode() engine.Mode {
@@ -161,6 +179,7 @@ func (req *sentimentRequest) question(text string, task *engine.Task) engine.Req
 		Labels:       req.Labels,
 		Truncate:     or(req.Truncate, true),
 		MaxNewTokens: or(req.MaxNewTokens, 0),
+		Fresh:        req.fresh,
 	}
 }
 

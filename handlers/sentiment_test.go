@@ -253,3 +253,21 @@ func TestServerTiming(t *testing.T) {
 		t.Errorf("Server-Timing is %q", got)
 	}
 }
+
+func TestWhoAsksForAFreshAnswerGetsOne(t *testing.T) {
+	for header, want := range map[string]bool{
+		"": false, "max-age=0": false, "no-cache": true, "No-Store": true, "max-age=0, no-cache": true, "x-no-cache": false,
+	} {
+		var got []engine.Request
+		s := serve(t, func(d *Deps) {
+			d.Engine = fakeEngine{func(ctx context.Context, reqs []engine.Request) ([]engine.Outcome, error) {
+				got = reqs
+				return outcomes(nil)(ctx, reqs)
+			}}
+		})
+		s.post(`{"text":"a"}`, "Cache-Control", header)
+		if len(got) != 1 || got[0].Fresh != want {
+			t.Errorf("%q: asked %+v, want fresh %v", header, got, want)
+		}
+	}
+}

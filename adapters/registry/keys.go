@@ -3,6 +3,8 @@ package registry
 import (
 	"strconv"
 	"strings"
+
+	"valence/adapters"
 )
 
 // versionKey names a version in the cache. Numbers are never used again, and the digest
@@ -18,6 +20,17 @@ func blendKey(parts []blendPart, strength float64) string {
 	b.WriteString("blend " + number(strength))
 	for _, p := range parts {
 		b.WriteString("\n" + number(p.weight) + " " + p.source.key())
+	}
+	return b.String()
+}
+
+// blendDigest names what a mixture answers: versions of any ids that hold the same give
+// the same.
+func blendDigest(entries []*adapters.Entry, parts []blendPart, strength float64) string {
+	var b strings.Builder
+	b.WriteString("blend " + number(strength))
+	for i, e := range entries {
+		b.WriteString("\n" + number(parts[i].weight) + " " + e.Digest)
 	}
 	return b.String()
 }

@@ -97,7 +97,9 @@ func (r *Registry) mix(ctx context.Context, parts []blendPart, strength float64)
 	if vectors != nil {
 		e.Sites, e.Parameters = len(vectors.Sites), len(vectors.Data)
 	}
-	if e.Task, err = r.o.Engine.NewTask(e.Sidecar.TaskSpec(vectors)); err != nil {
+	task := e.Sidecar.TaskSpec(vectors)
+	task.Digest = blendDigest(entries, parts, strength)
+	if e.Task, err = r.o.Engine.NewTask(task); err != nil {
 		return out, err
 	}
 	return loaded(e, "blend"), nil

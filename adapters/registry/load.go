@@ -79,7 +79,9 @@ func (r *Registry) compile(id string, folder *peft.Folder) (*adapters.Entry, err
 			return nil, err
 		}
 	}
-	task, err := r.o.Engine.NewTask(sidecar.TaskSpec(folder.Vectors))
+	spec := sidecar.TaskSpec(folder.Vectors)
+	spec.Digest = folder.Digest
+	task, err := r.o.Engine.NewTask(spec)
 	if err != nil {
 		return nil, err
 	}

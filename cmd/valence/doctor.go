@@ -82,7 +82,7 @@ func (c *doctorCmd) Run(ctx context.Context, std streams) (err error) {
 	if c.Repeat < 1 {
 		return errors.New("--repeat must be at least 1")
 	}
-	s, err := c.open(ctx, openOptions{log: quietLog(std), progress: byteBar(std, "loading"), fetched: byteBar(std, "fetching")})
+	s, err := c.open(ctx, openOptions{log: quietLog(std), progress: byteBar(std, "loading"), fetched: byteBar(std, "fetching"), answers: -1})
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (c *evaluateCmd) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := c.open(ctx, openOptions{log: quietLog(std), progress: byteBar(std, "loading"), fetched: byteBar(std, "fetching")})
+	s, err := c.open(ctx, openOptions{log: quietLog(std), progress: byteBar(std, "loading"), fetched: byteBar(std, "fetching"), answers: -1})
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type serveCmd struct {
 	MaxBody       int64         `default:"1048576" help:"Largest request body in bytes."`
 	MaxUpload     int64         `default:"67108864" help:"Largest upload in bytes, and the most that it may unpack to."`
 	MaxDataset    int64         `default:"268435456" help:"Largest upload of a data set in bytes."`
+	AnswerBytes   int64         `default:"67108864" help:"Memory for answers, in bytes, to be given again for the same text, adapter and options; 0 keeps none."`
 	MaxInputs     int           `default:"256" help:"Most rows of one request: texts, times the members of a jury."`
 	Timeout       time.Duration `default:"60s" help:"Longest time to an answer."`
 	ChangeTimeout time.Duration `default:"5m" help:"The same where adapters are uploaded, pulled or pushed."`
@@ -56,6 +57,9 @@ func (c *serveCmd) Validate() error {
 		return fmt.Errorf("--listen %s can be reached from other machines, and there are no keys: set VALENCE_INFER_KEY or VALENCE_ADMIN_KEY, or listen on 127.0.0.1", c.Listen)
 	}
 	c.keys = keys
+	if c.AnswerBytes < 0 {
+		return fmt.Errorf("--answer-bytes is %d; it must not be negative", c.AnswerBytes)
+	}
 	if c.MaxBody < 1 || c.MaxUpload < 1 || c.MaxDataset < 1 || c.MaxInputs < 1 || c.Timeout <= 0 || c.ChangeTimeout <= 0 || c.DrainTimeout <= 0 || c.DrainDelay < 0 {
 		return errors.New("--max-body, --max-upload, --max-dataset, --max-inputs, --timeout, --change-timeout and --drain-timeout must be positive")
 	}
@@ -65,6 +69,14 @@ func (c *serveCmd) Validate() error {
 func loopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// answerBytes is the engine's bound, where 0 is its default.
+func (c *serveCmd) answerBytes() int64 {
+	if c.AnswerBytes == 0 {
+		return -1
+	}
+	return c.AnswerBytes
 }
 
 // Run serves until ctx ends, then drains.
@@ -79,7 +91,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	metrics := prometheus.NewRegistry()
-	s, err := c.open(ctx, openOptions{log: log, registry: metrics, progress: byteBar(std, "loading"), fetched: byteBar(std, "fetching")})
+	s, err := c.open(ctx, openOptions{log: log, registry: metrics, progress: byteBar(std, "loading"), fetched: byteBar(std, "fetching"), answers: c.answerBytes()})
 	if err != nil {
 		return errors.Join(err, server.Close())
 	}
@@ -253,7 +265,7 @@ func warmUp(ctx context.Context, s *stack) error {
 	if err != nil {
 		return err
 	}
-	out, err := s.engine.Predict(ctx, []engine.Request{{Text: "warm up", Task: base.Task, Truncate: true}})
+	out, err := s.engine.Predict(ctx, []engine.Request{{Text: "warm up", Task: base.Task, Truncate: true, Fresh: true}})
 	if err != nil {
 		return fmt.Errorf("warm-up: %w", err)
 	}

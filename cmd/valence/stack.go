@@ -42,6 +42,7 @@ type openOptions struct {
 	registry prometheus.Registerer   // or nil
 	progress func(done, total int64) // of the loading, or nil
 	fetched  func(done, total int64) // of what the Hub sends, or nil
+	answers  int64                   // most bytes of answers to keep; negative keeps none, 0 is the default
 }
 
 // open loads what the flags ask for. Close frees it.
@@ -74,7 +75,9 @@ func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err erro
 	if err := s.base.Close(); err != nil {
 		return nil, err
 	}
-	s.engine = engine.New(s.model, s.tok, engine.Options{MaxTokens: f.MaxTokens, Metrics: engine.NewMetrics(o.registry)}, o.log)
+	s.engine = engine.New(s.model, s.tok, engine.Options{
+		MaxTokens: f.MaxTokens, CacheBytes: o.answers, Metrics: engine.NewMetrics(o.registry),
+	}, o.log)
 	if s.adapters, err = f.openAdapters(s); err != nil {
 		return nil, err
 	}
@@ -139,7 +142,9 @@ func newEntry(s *stack, id, digest string, vectors *spec.Vectors, sidecar []byte
 			return nil, err
 		}
 	}
-	task, err := s.engine.NewTask(side.TaskSpec(vectors))
+	spec := side.TaskSpec(vectors)
+	spec.Digest = digest
+	task, err := s.engine.NewTask(spec)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func CORS(origins []string) (func(http.Handler) http.Handler, error) {
 	return cors.Handler(cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", RequestIDHeader, HubTokenHeader},
+		AllowedHeaders: []string{"Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "Last-Event-ID", RequestIDHeader, HubTokenHeader},
 		ExposedHeaders: []string{"Location", "Retry-After", ServerTimingHeader, RequestIDHeader},
 		MaxAge:         preflightSeconds,
 	}), nil

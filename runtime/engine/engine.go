@@ -49,9 +49,11 @@ const (
 	DefaultQueueRows   = 1024
 	DefaultBatchRows   = 64
 	DefaultBatchTokens = 8192
+	DefaultCacheBytes  = 64 << 20
 )
 
-// Options bound the engine's work. A number below one means its default.
+// Options bound the engine's work. A number below one means its default, unless it
+// says otherwise.
 type Options struct {
 	// MaxTokens is the most tokens of one row, template and end marker included.
 	MaxTokens int
@@ -63,6 +65,9 @@ type Options struct {
 	// BatchTokens is the most encoder tokens of one batch, padding included. A row
 	// that is longer runs alone.
 	BatchTokens int
+	// CacheBytes is the most memory for answers that are kept, to be given again for
+	// the same tokens, adapter and options. A negative number keeps none.
+	CacheBytes int64
 	// Metrics counts what the engine does; nil counts without exporting.
 	Metrics *Metrics
 }
@@ -72,6 +77,7 @@ func (o Options) withDefaults() Options {
 	o.QueueRows = cmp.Or(max(o.QueueRows, 0), DefaultQueueRows)
 	o.BatchRows = cmp.Or(max(o.BatchRows, 0), DefaultBatchRows)
 	o.BatchTokens = cmp.Or(max(o.BatchTokens, 0), DefaultBatchTokens)
+	o.CacheBytes = cmp.Or(o.CacheBytes, DefaultCacheBytes)
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
@@ -86,6 +92,7 @@ type Engine struct {
 	metrics *Metrics
 	log     *slog.Logger
 	queue   *queue
+	answers *answers
 	drained chan struct{} // closed when the batcher has ended
 
 	// stop ends when a drain is given up: nothing runs afterwards.
@@ -104,6 +111,7 @@ func New(r Runner, t Tokenizer, o Options, log *slog.Logger) *Engine {
 		metrics: o.Metrics,
 		log:     log,
 		queue:   newQueue(o.QueueRows, o.Metrics),
+		answers: newAnswers(o.CacheBytes, o.Metrics),
 		drained: make(chan struct{}),
 		stop:    stop,
 		abort:   abort,

@@ -10,6 +10,7 @@ import (
 // Values of the label "outcome" of valence_engine_rows_total.
 const (
 	outcomeAnswered = "answered"
+	outcomeKnown    = "known"   // answered from the cache
 	outcomeRefused  = "refused" // the request itself is at fault
 	outcomeFailed   = "failed"
 	outcomeDropped  = "dropped" // its caller left before it was answered
@@ -29,8 +30,10 @@ type Metrics struct {
 	batches  *prometheus.CounterVec
 	tokens   *prometheus.CounterVec
 	queued   prometheus.Gauge
-	wait     prometheus.Histogram
-	run      prometheus.Histogram
+
+	keptAnswers prometheus.Gauge
+	wait        prometheus.Histogram
+	run         prometheus.Histogram
 }
 
 // NewMetrics makes the collectors and registers them with reg, or nowhere if reg
@@ -56,15 +59,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	return &Metrics{
 		rows: counter("rows_total", "Rows by what became of them.", "outcome",
-			outcomeAnswered, outcomeRefused, outcomeFailed, outcomeDropped),
+			outcomeAnswered, outcomeKnown, outcomeRefused, outcomeFailed, outcomeDropped),
 		rejected: counter("rejected_rows_total", "Rows turned away before they were read.", "reason",
 			rejectedBusy, rejectedClosed, rejectedTooMany),
 		batches: counter("batches_total", "Batches run, by whether they were answered or failed as a whole.", "outcome",
 			outcomeAnswered, outcomeFailed),
-		tokens: counter("tokens_total", "Encoder tokens run: those of texts, and padding.", "kind", "text", "padding"),
-		queued: f.NewGauge(prometheus.GaugeOpts(opts("queued_rows", "Rows that wait, those being tokenised included."))),
-		wait:   histogram("wait_seconds", "Time of a row from tokenised to taken into a batch."),
-		run:    histogram("run_seconds", "Time of a batch on the runner."),
+		tokens:      counter("tokens_total", "Encoder tokens run: those of texts, and padding.", "kind", "text", "padding"),
+		queued:      f.NewGauge(prometheus.GaugeOpts(opts("queued_rows", "Rows that wait, those being tokenised included."))),
+		keptAnswers: f.NewGauge(prometheus.GaugeOpts(opts("cache_bytes", "Memory of the answers that are kept, about."))),
+		wait:        histogram("wait_seconds", "Time of a row from tokenised to taken into a batch."),
+		run:         histogram("run_seconds", "Time of a batch on the runner."),
 	}
 }
 

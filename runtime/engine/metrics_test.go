@@ -55,6 +55,8 @@ func TestMetrics(t *testing.T) {
 	e.Predict(t.Context(), make([]Request, 2))
 	want := map[string]float64{
 		"valence_engine_rows_total answered":          2,
+		"valence_engine_rows_total known":             0,
+		"valence_engine_cache_bytes":                  0,
 		"valence_engine_rows_total refused":           1,
 		"valence_engine_rows_total failed":            1,
 		"valence_engine_rows_total dropped":           0,

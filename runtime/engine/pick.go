@@ -31,12 +31,18 @@ func (p picker) pick(waiting []*row) []*row {
 
 	batch := []*row{oldest}
 	size := shape{}.with(oldest)
+	taken := map[answerKey]bool{oldest.key: true}
+	delete(taken, answerKey{})
 	for _, r := range mates {
-		if size.width >= p.rows {
-			break
+		if taken[r.key] { // runs with its twin, and costs nothing
+			batch = append(batch, r)
+			continue
 		}
 		if next := size.with(r); p.fits(next) {
 			batch, size = append(batch, r), next
+			if r.key != (answerKey{}) {
+				taken[r.key] = true
+			}
 		}
 	}
 	return batch

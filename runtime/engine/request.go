@@ -32,6 +32,7 @@ type Request struct {
 	Labels       []string // ModeLabels: at least two of the task's labels to score; nil means all
 	Truncate     bool     // cut a text that is too long instead of refusing it
 	MaxNewTokens int      // ModeGenerate: 1 to MaxNewTokens; 0 means DefaultNewTokens
+	Fresh        bool     // run it, even if the answer is known already
 }
 
 // Result answers one row.
@@ -49,7 +50,7 @@ type Result struct {
 type Timings struct {
 	Tokenize time.Duration
 	Queue    time.Duration // from tokenised to taken into a batch
-	Infer    time.Duration // from taken into a batch to answered
+	Infer    time.Duration // from taken into a batch to answered; 0 where the answer was known
 }
 
 // Outcome is a row's Result, or the error that the row met.
@@ -68,6 +69,7 @@ type row struct {
 	cut   bool
 	trie  *trie // ModeLabels
 	limit int   // ModeGenerate: most new tokens
+	key   answerKey
 
 	tokenize time.Duration
 	queued   time.Time
@@ -82,10 +84,14 @@ func (r *row) width() int {
 	return len(r.trie.nodes)
 }
 
-// finish hands the row's answer to its job. Only the batcher may call it.
-func (r *row) finish(o Outcome) {
+// finish hands the row's answer, which may have been known already, to its job. Only
+// the batcher may call it.
+func (r *row) finish(o Outcome, known bool) {
 	o.Tokens, o.Truncated = len(r.ids), r.cut
-	o.Timings = Timings{Tokenize: r.tokenize, Queue: r.taken.Sub(r.queued), Infer: time.Since(r.taken)}
+	o.Timings = Timings{Tokenize: r.tokenize, Queue: r.taken.Sub(r.queued)}
+	if !known {
+		o.Timings.Infer = time.Since(r.taken)
+	}
 	r.job.outcomes[r.index] = o
 	r.job.pending--
 	if r.job.pending == 0 {
@@ -142,8 +148,8 @@ func (e *Engine) await(j *job) ([]Outcome, error) {
 	}
 }
 
-// prepare tokenises the requests. Those that fail have their error in the job's
-// outcomes and give no row.
+// prepare tokenises the requests. Those that fail or whose answers are known have
+// their error or result in the job's outcomes and give no row.
 func (e *Engine) prepare(j *job, reqs []Request) []*row {
 	rows := make([]*row, 0, len(reqs))
 	for i := range reqs {
@@ -151,6 +157,12 @@ func (e *Engine) prepare(j *job, reqs []Request) []*row {
 		if err != nil {
 			j.outcomes[i].Err = err
 			e.metrics.rows.WithLabelValues(outcomeRefused).Inc()
+			continue
+		}
+		if known, ok := e.answers.get(r.key); ok {
+			known.Tokens, known.Truncated, known.Timings.Tokenize = len(r.ids), r.cut, r.tokenize
+			j.outcomes[i].Result = known
+			e.metrics.rows.WithLabelValues(outcomeKnown).Inc()
 			continue
 		}
 		r.job, r.index = j, i
@@ -176,7 +188,9 @@ func (e *Engine) prepareRow(req *Request) (*row, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.ids, r.cut, r.tokenize = ids, cut, time.Since(start)
+	r.ids, r.cut = ids, cut
+	r.key = r.keyOf(req)
+	r.tokenize = time.Since(start)
 	return r, nil
 }
 

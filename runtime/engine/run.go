@@ -31,6 +31,9 @@ func (e *Engine) serve(rows []*row) {
 		r.taken = start
 		e.metrics.wait.Observe(start.Sub(r.queued).Seconds())
 	}
+	if rows = e.unknown(rows); len(rows) == 0 {
+		return
+	}
 	outcomes, err := e.run(rows)
 	switch {
 	case err == nil:
@@ -41,6 +44,22 @@ func (e *Engine) serve(rows []*row) {
 		e.runAlone(rows)
 	}
 	e.queue.measured(time.Since(start), len(rows))
+}
+
+// unknown answers the rows whose answers have become known while they waited, and
+// gives the others.
+func (e *Engine) unknown(rows []*row) []*row {
+	left := rows[:0]
+	for _, r := range rows {
+		known, ok := e.answers.get(r.key)
+		if !ok {
+			left = append(left, r)
+			continue
+		}
+		e.metrics.rows.WithLabelValues(outcomeKnown).Inc()
+		r.finish(Outcome{Result: known}, true)
+	}
+	return left
 }
 
 func (e *Engine) runAlone(rows []*row) {
@@ -66,7 +85,7 @@ func (e *Engine) scatter(rows []*row, outcomes []Outcome) {
 			outcome = outcomeFailed
 		}
 		e.metrics.rows.WithLabelValues(outcome).Inc()
-		r.finish(outcomes[i])
+		r.finish(outcomes[i], false)
 	}
 }
 
@@ -79,11 +98,17 @@ func (e *Engine) run(rows []*row) ([]Outcome, error) {
 	ctx, cancel := e.batchContext(rows)
 	defer cancel()
 	start := time.Now()
-	outcomes, err := e.infer(ctx, rows)
-	e.metrics.ran(rows, time.Since(start), err)
+	distinct, by := twins(rows)
+	outcomes, err := e.infer(ctx, distinct)
+	e.metrics.ran(distinct, time.Since(start), err)
 	switch {
 	case err == nil:
-		return outcomes, nil
+		for i, r := range distinct {
+			if outcomes[i].Err == nil {
+				e.answers.put(r.key, outcomes[i].Result)
+			}
+		}
+		return spread(outcomes, by), nil
 	case e.stop.Err() != nil:
 		return nil, ErrClosed
 	case ctx.Err() == nil: // otherwise it failed because its callers left

@@ -37,6 +37,9 @@ type TaskSpec struct {
 	Labels      []Label       // MinLabels to MaxLabels
 	Template    string        // "", or a text that holds {text} once
 	Temperature float64       // divides the labels' log-probabilities; 1 leaves them as they are
+	// Digest names all of the above: equal digests, equal answers. Rows of a task without
+	// one are answered anew each time.
+	Digest string
 }
 
 // Validate checks what can be told without a vocabulary. Errors wrap ErrTask and
@@ -87,6 +90,7 @@ type Task struct {
 	template    template
 	blank       []int32 // ids of the template around no text
 	temperature float64
+	digest      string
 	all         *trie
 	subsets     *lru.Cache[uint64, *trie] // by the labels' bits
 }
@@ -97,7 +101,7 @@ func (e *Engine) NewTask(s TaskSpec) (*Task, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	t := &Task{vectors: s.Vectors, temperature: s.Temperature}
+	t := &Task{vectors: s.Vectors, temperature: s.Temperature, digest: s.Digest}
 	if err := e.compileLabels(t, s.Labels); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTask, err)
 	}
@@ -105,6 +109,7 @@ func (e *Engine) NewTask(s TaskSpec) (*Task, error) {
 		return nil, fmt.Errorf("%w: %w", ErrTask, err)
 	}
 	t.all = newTrie(t.names, t.paths)
+	t.all.bits = math.MaxUint64
 	var err error
 	t.subsets, err = lru.New[uint64, *trie](maxSubsets)
 	return t, err
@@ -232,5 +237,7 @@ func (t *Task) restricted(chosen uint64) *trie {
 			names, paths = append(names, name), append(paths, t.paths[i])
 		}
 	}
-	return newTrie(names, paths)
+	sub := newTrie(names, paths)
+	sub.bits = chosen
+	return sub
 }

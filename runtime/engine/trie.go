@@ -15,6 +15,7 @@ import (
 // prefix of another, even where one label's text is.
 type trie struct {
 	names []string // of the labels, in the task's order
+	bits  uint64   // which of the task's labels they are; all bits for all of them
 	nodes []node
 	steps [][]step // of each label: the nodes on its path
 }

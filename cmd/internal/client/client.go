@@ -70,6 +70,8 @@ type call struct {
 	// once says that a second run would be another change: such a call is repeated only
 	// where the server has not begun it.
 	once bool
+	// fresh asks for an answer that was not kept.
+	fresh bool
 }
 
 // Trip tells when the attempt that was answered left and came back.
@@ -140,6 +142,9 @@ func (c *Client) request(ctx context.Context, call call) (*http.Request, error) 
 	}
 	if c.options.Key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.options.Key)
+	}
+	if call.fresh {
+		req.Header.Set("Cache-Control", "no-cache")
 	}
 	if c.options.HubToken != "" {
 		req.Header.Set("X-Hub-Token", c.options.HubToken)

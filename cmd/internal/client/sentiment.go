@@ -106,7 +106,8 @@ type RowError struct {
 	Detail string `json:"detail"`
 }
 
-// Sentiment asks. Inputs fail alone, in Answer.Errors; where all of them fail, the
+// Sentiment asks, for answers that the server has not kept: who calls from here judges
+// the server. Inputs fail alone, in Answer.Errors; where all of them fail, the
 // error is a *Problem. There is an Answer beside an error too, for its Trip.
 func (c *Client) Sentiment(ctx context.Context, r Request) (*Answer, error) {
 	out := &Answer{}
@@ -114,6 +115,7 @@ func (c *Client) Sentiment(ctx context.Context, r Request) (*Answer, error) {
 	if err != nil {
 		return out, err
 	}
+	call.fresh = true
 	out.Trip, err = c.do(ctx, call, out)
 	return out, err
 }
