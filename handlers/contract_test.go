@@ -38,6 +38,9 @@ var loadContract = sync.OnceValues(func() (*apiContract, error) {
 	if err := doc.Validate(context.Background()); err != nil {
 		return nil, err
 	}
+	for _, media := range []string{typeEvents, "application/x-www-form-urlencoded", "application/jsonl", "application/x-ndjson", "application/x-jsonlines", "application/vnd.apache.parquet", "text/csv", "text/tab-separated-values"} {
+		openapi3filter.RegisterBodyDecoder(media, openapi3filter.FileBodyDecoder)
+	}
 	router, err := legacy.NewRouter(doc)
 	return &apiContract{doc, router}, err
 })
@@ -82,10 +85,10 @@ func checkContract(t testing.TB, r *http.Request, body []byte, status int, heade
 }
 
 // adapterCalls are the calls below an adapter.
-var adapterCalls = regexp.MustCompile(`^(/v1/adapters/)(.+?)(/(?:anatomy|diff|pull|push|activate|rollback|pin|unpin))?$`)
+var adapterCalls = regexp.MustCompile(`^(/v1/adapters/)(.+?)(/(?:anatomy|diff|pull|push|activate|rollback|pin|unpin|train))?$`)
 
 // asContract spells a request as the contract lists it: HEAD as GET, a plain "/"
-// in an id as "%2F", a body as JSON unless it is an upload.
+// in an id as "%2F", a body as JSON unless it is an upload, a stream's headers.
 func asContract(r *http.Request, body []byte) *http.Request {
 	method, path := r.Method, r.URL.EscapedPath()
 	if method == http.MethodHead {
@@ -101,8 +104,13 @@ func asContract(r *http.Request, body []byte) *http.Request {
 	if len(body) > 0 {
 		out.Header.Set("Content-Type", typeJSON)
 	}
-	if method == http.MethodPut {
+	if method == http.MethodPut || path == "/v1/datasets" || strings.HasPrefix(path, "/v1/datasets?") {
 		out.Header.Set("Content-Type", r.Header.Get("Content-Type"))
+	}
+	for _, name := range []string{headerIdempotencyKey, headerLastEventID} {
+		if v := r.Header.Get(name); v != "" {
+			out.Header.Set(name, v)
+		}
 	}
 	return out
 }
@@ -160,7 +168,7 @@ func TestContractCopy(t *testing.T) {
 // TestRoutesMatchContract walks the router against the contract, both ways.
 func TestRoutesMatchContract(t *testing.T) {
 	router, err := newRouter(Deps{
-		Engine: fakeEngine{}, Adapters: fakeAdapters{}, Base: testBase(), Ready: new(Gate), Limits: DefaultLimits(),
+		Engine: fakeEngine{}, Adapters: fakeAdapters{}, Jobs: fakeJobs{}, Datasets: fakeDatasets{}, Base: testBase(), Ready: new(Gate), Limits: DefaultLimits(),
 		Registry: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -46,18 +46,31 @@ func invalid(pointer, code, format string, args ...any) error {
 // errInvalidUTF8, errSyntax, errInvalid (an *invalidError) or
 // middleware.ErrBodyTooLarge.
 func decode(r *http.Request, v any) error {
+	body, err := readBody(r)
+	if err != nil {
+		return err
+	}
+	return decodeBody(body, v)
+}
+
+// readBody reads a body in UTF-8 that is not empty.
+func readBody(r *http.Request) (jsontext.Value, error) {
 	body, err := io.ReadAll(r.Body)
 	switch {
 	case errors.Is(err, middleware.ErrBodyTooLarge):
-		return err
+		return nil, err
 	case err != nil:
-		return fmt.Errorf("%w: %w", errReadBody, err)
+		return nil, fmt.Errorf("%w: %w", errReadBody, err)
 	case len(bytes.TrimSpace(body)) == 0:
-		return fmt.Errorf("%w; send a JSON object", errEmptyBody)
+		return nil, fmt.Errorf("%w; send a JSON object", errEmptyBody)
 	}
 	if n := validUTF8(body); n < len(body) {
-		return fmt.Errorf("%w: the byte at offset %d begins no valid character", errInvalidUTF8, n)
+		return nil, fmt.Errorf("%w: the byte at offset %d begins no valid character", errInvalidUTF8, n)
 	}
+	return body, nil
+}
+
+func decodeBody(body jsontext.Value, v any) error {
 	return decodeError(json.Unmarshal(body, v, json.RejectUnknownMembers(true)))
 }
 
@@ -135,6 +148,9 @@ func typeName(t reflect.Type) string {
 	default:
 		if t == reflect.TypeFor[input]() || t == reflect.TypeFor[adapterChoice]() {
 			return "a string or an object"
+		}
+		if t == reflect.TypeFor[exampleLabel]() {
+			return "a string or a number"
 		}
 		return "an object"
 	}

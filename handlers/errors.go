@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"valence/adapters"
+	"valence/adapters/datasets"
+	"valence/adapters/datasets/table"
 	"valence/adapters/hub"
+	"valence/adapters/jobs"
 	"valence/adapters/peft"
 	"valence/adapters/store"
 	"valence/handlers/middleware"
@@ -40,7 +43,7 @@ type kind struct {
 // kinds has every error that a request can meet. The first that matches counts;
 // an error that none matches is codeInternal.
 func kinds() []kind {
-	return slices.Concat(requestKinds(), adapterKinds(), hubKinds(), engineKinds(), stateKinds())
+	return slices.Concat(requestKinds(), adapterKinds(), hubKinds(), jobKinds(), dataKinds(), engineKinds(), stateKinds())
 }
 
 // requestKinds are of a request that is wrong in itself.
@@ -103,6 +106,31 @@ func hubKinds() []kind {
 	}
 }
 
+// jobKinds are of trainings.
+func jobKinds() []kind {
+	return []kind{
+		{jobs.ErrNotFound, http.StatusNotFound, "job_not_found"},
+		{jobs.ErrState, http.StatusConflict, "job_state"},
+		{jobs.ErrInProgress, http.StatusConflict, "request_in_progress"},
+		{jobs.ErrKeyReused, http.StatusUnprocessableEntity, "idempotency_key_reused"},
+		{jobs.ErrInvalidJob, http.StatusUnprocessableEntity, codeTraining},
+		{jobs.ErrClosed, http.StatusServiceUnavailable, "draining"},
+	}
+}
+
+// dataKinds are of data sets and feedback. An encoding is at fault where the file is, too.
+func dataKinds() []kind {
+	return []kind{
+		{errNoDataset, http.StatusNotFound, "dataset_not_found"},
+		{errNoFeedback, http.StatusNotFound, "feedback_not_found"},
+		{datasets.ErrInUse, http.StatusConflict, "dataset_in_use"},
+		{datasets.ErrTooLarge, http.StatusRequestEntityTooLarge, "dataset_too_large"},
+		{table.ErrEncoding, http.StatusUnprocessableEntity, "unsupported_encoding"},
+		{datasets.ErrMapping, http.StatusUnprocessableEntity, "invalid_mapping"},
+		{datasets.ErrInvalid, http.StatusUnprocessableEntity, "invalid_dataset"},
+	}
+}
+
 func engineKinds() []kind {
 	return []kind{
 		{engine.ErrInvalidRequest, http.StatusUnprocessableEntity, codeInvalid},
@@ -155,6 +183,7 @@ const (
 	codeNoAnswer = "no_answer"
 	codeSelfTest = "adapter_failed_self_test"
 	codeTimeout  = "timeout"
+	codeTraining = "invalid_training"
 )
 
 // unavailableRetry is the Retry-After of a 503: the time a replica takes to warm
@@ -171,6 +200,15 @@ func problemOf(err error) problem {
 	p := problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: shown(err, status, code)}
 	if inv, ok := errors.AsType[*invalidError](err); ok {
 		p.Errors = inv.fields
+	}
+	if f, ok := errors.AsType[*datasets.Faults](err); ok {
+		whole, rows, _ := strings.Cut(p.Detail, "\n")
+		first, _, _ := strings.Cut(rows, "\n") // all of them are in Errors
+		p.Detail = whole + "; " + first
+		p.Errors = rowFaults(f)
+	}
+	if inv, ok := errors.AsType[*jobs.InvalidError](err); ok {
+		p.Errors = findingFaults(inv)
 	}
 	return p
 }
@@ -206,10 +244,28 @@ func classify(err error) (status int, code string) {
 // JSON whatever was quoted in it.
 func detail(err error) string {
 	s := err.Error()
-	for _, pkg := range []string{"registry: ", "store: ", "hub: ", "peft: ", "engine: ", "adapters: "} {
+	for _, pkg := range []string{"registry: ", "store: ", "hub: ", "peft: ", "engine: ", "adapters: ", "jobs: ", "datasets: ", "table: "} {
 		s = strings.TrimPrefix(s, pkg)
 	}
 	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// rowFaults tells of rows of a file.
+func rowFaults(f *datasets.Faults) []fieldError {
+	out := make([]fieldError, len(f.First))
+	for i, fault := range f.First {
+		out[i] = fieldError{Code: "invalid", Detail: detail(errors.New(fault.Problem)), Row: fault.Row, Line: fault.Line, Column: fault.Column}
+	}
+	return out
+}
+
+// findingFaults tells what a trainer found in a request and its data.
+func findingFaults(inv *jobs.InvalidError) []fieldError {
+	out := make([]fieldError, len(inv.Findings))
+	for i, f := range inv.Findings {
+		out[i] = fieldError{Pointer: f.Pointer, Code: f.Code, Detail: detail(errors.New(f.Message)), Row: f.Row}
+	}
+	return out
 }
 
 // retryAfter is when a client should come back, or 0 where that is pointless.

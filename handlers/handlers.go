@@ -17,6 +17,7 @@ import (
 
 	"valence/adapters"
 	"valence/adapters/datasets"
+	"valence/adapters/jobs"
 	"valence/handlers/middleware"
 	"valence/runtime/engine"
 )
@@ -74,7 +75,7 @@ func DefaultLimits() Limits {
 	return Limits{BodyBytes: 1 << 20, UploadBytes: 64 << 20, DatasetBytes: datasets.DefaultBytes, Inputs: 256, Timeout: time.Minute, ChangeTimeout: 5 * time.Minute}
 }
 
-// Deps is what the API stands on. All but Origins and Keys are needed.
+// Deps is what the API stands on. All but Origins, Keys and Heartbeat are needed.
 type Deps struct {
 	Engine   Engine
 	Adapters Adapters
@@ -87,6 +88,8 @@ type Deps struct {
 	Log      *slog.Logger
 	Origins  []string // web origins that may call the API; see middleware.CORS
 	Keys     Keys     // who may do what
+	// Heartbeat is how often a stream without events shows that it lives; 0 is 15 seconds.
+	Heartbeat time.Duration
 }
 
 func (d Deps) check() error {
@@ -94,9 +97,9 @@ func (d Deps) check() error {
 		name    string
 		missing bool
 	}{
-		{"Engine", d.Engine == nil}, {"Adapters", d.Adapters == nil}, {"Ready", d.Ready == nil},
+		{"Engine", d.Engine == nil}, {"Adapters", d.Adapters == nil}, {"Jobs", d.Jobs == nil}, {"Datasets", d.Datasets == nil},
 		{"Base.Name", d.Base.Name == ""}, {"Base.Config", d.Base.Config == nil},
-		{"Registry", d.Registry == nil}, {"Log", d.Log == nil},
+		{"Ready", d.Ready == nil}, {"Registry", d.Registry == nil}, {"Log", d.Log == nil},
 		{"Limits.BodyBytes", d.Limits.BodyBytes < 1}, {"Limits.UploadBytes", d.Limits.UploadBytes < 1},
 		{"Limits.DatasetBytes", d.Limits.DatasetBytes < 1}, {"Limits.Inputs", d.Limits.Inputs < 1},
 		{"Limits.Timeout", d.Limits.Timeout <= 0}, {"Limits.ChangeTimeout", d.Limits.ChangeTimeout <= 0},
@@ -149,9 +152,11 @@ func newRouter(d Deps) (*chi.Mux, error) {
 	r.MethodNotAllowed(a.methodNotAllowed(r))
 	a.operations(r)
 	r.Group(a.asking)
+	r.Group(a.watching)
 	r.Group(func(r chi.Router) {
 		r.Use(sameOrigin)
-		a.changing(r)
+		r.Group(a.telling)
+		r.Group(a.changing)
 	})
 	return r, nil
 }
@@ -180,14 +185,36 @@ func (a *api) asking(r chi.Router) {
 	).Post("/v1/sentiment", a.sentiment)
 }
 
+// watching are the routes of admins that change nothing.
+func (a *api) watching(r chi.Router) {
+	r.Use(a.allow(scopeAdmin), a.whenReady, middleware.BodyLimit(a.Limits.BodyBytes, a.fail))
+	r.Get("/v1/jobs/{id}/events", a.jobEvents()) // sees to its own time
+	r = r.With(middleware.Timeout(a.Limits.Timeout))
+	r.Get("/v1/jobs", a.listJobs)
+	r.Get("/v1/jobs/{id}", a.getJob)
+	r.Get("/v1/datasets", a.listDatasets)
+	r.Get("/v1/datasets/{id}", a.getDataset)
+	r.Get("/v1/feedback", a.listFeedback)
+}
+
+// telling are the routes by which those who ask tell what they know.
+func (a *api) telling(r chi.Router) {
+	r.Use(middleware.Timeout(a.Limits.Timeout), a.allow(scopeInfer), a.whenReady, middleware.BodyLimit(a.Limits.BodyBytes, a.fail))
+	r.With(middleware.ContentType(a.fail, middleware.JSON)).Post("/v1/feedback", a.addFeedback)
+}
+
 // changing are the routes of admins. The body's bytes are counted and its type is
 // looked at only behind the key.
 func (a *api) changing(r chi.Router) {
 	r.Use(middleware.LongTimeout(a.Limits.ChangeTimeout), a.allow(scopeAdmin), a.whenReady)
 	upload := r.With(middleware.BodyLimit(a.Limits.UploadBytes, a.fail), middleware.ContentType(a.fail, typeForm, typeZip))
 	byID(upload, http.MethodPut, "", a.uploadAdapter)
+	r.With(middleware.BodyLimit(a.Limits.DatasetBytes+formBytes, a.fail)).Post("/v1/datasets", a.uploadDataset)
 	r = r.With(middleware.BodyLimit(a.Limits.BodyBytes, a.fail))
 	byID(r, http.MethodDelete, "", a.deleteAdapter)
+	r.Delete("/v1/jobs/{id}", a.deleteJob)
+	r.Delete("/v1/datasets/{id}", a.deleteDataset)
+	r.Delete("/v1/feedback/{id}", a.deleteFeedback)
 	r = r.With(middleware.ContentType(a.fail, middleware.JSON, middleware.NoBody))
 	byID(r, http.MethodPost, "/pull", a.pullAdapter)
 	byID(r, http.MethodPost, "/push", a.pushAdapter)
@@ -195,4 +222,13 @@ func (a *api) changing(r chi.Router) {
 	byID(r, http.MethodPost, "/rollback", a.change(a.Adapters.Rollback))
 	byID(r, http.MethodPost, "/pin", a.change(a.Adapters.Pin))
 	byID(r, http.MethodPost, "/unpin", a.change(a.Adapters.Unpin))
+	byID(r, http.MethodPost, "/train", a.trainAdapter)
+	for action, do := range map[string]func(context.Context, string) (jobs.Job, error){
+		"cancel": a.Jobs.Cancel, "pause": a.Jobs.Pause, "resume": a.Jobs.Resume, "retry": a.Jobs.Retry,
+	} {
+		r.Post("/v1/jobs/{id}/"+action, a.control(do))
+	}
 }
+
+// formBytes is what a form may have around its file.
+const formBytes = 1 << 20

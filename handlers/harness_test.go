@@ -278,6 +278,8 @@ func serve(t *testing.T, change func(*Deps)) *server {
 		Engine:   fakeEngine{outcomes(nil)},
 		Adapters: newShelf().fake(),
 		Base:     testBase(),
+		Jobs:     fakeJobs{},
+		Datasets: fakeDatasets{},
 		Ready:    gate,
 		Limits:   Limits{BodyBytes: 4096, UploadBytes: 1 << 16, DatasetBytes: 1 << 16, Inputs: 8, Timeout: time.Minute, ChangeTimeout: 5 * time.Minute},
 		Registry: s.reg,

@@ -39,7 +39,10 @@ type fieldError struct {
 	Pointer   string `json:"pointer"` // RFC 6901; "" is the body itself, or a parameter
 	Detail    string `json:"detail"`
 	Code      string `json:"code"`
-	Parameter string `json:"parameter,omitzero"` // name of the query parameter that is at fault
+	Parameter string `json:"parameter,omitzero"` // name of the query parameter, form field or header that is at fault
+	Row       int    `json:"row,omitzero"`       // of a data set, from 1
+	Line      int    `json:"line,omitzero"`      // of its file, from 1
+	Column    string `json:"column,omitzero"`    // of the row
 }
 
 // fail answers with the problem that err stands for. To a client that is gone it
@@ -79,7 +82,7 @@ func (a *api) respond(w http.ResponseWriter, r *http.Request, v any) {
 }
 
 func (a *api) write(w http.ResponseWriter, r *http.Request, status int, mediaType string, v any) {
-	body, err := json.Marshal(v)
+	body, err := json.Marshal(v, json.Deterministic(true)) // the same answer to the same question
 	if err != nil { // a fault of ours, such as a score that is NaN
 		panic(err)
 	}

@@ -66,6 +66,10 @@ func explain(f validator.FieldError) (code, detail string) {
 	case "max":
 		m := measureOf(f)
 		return m.above, m.text("at most", f.Param())
+	case "gt":
+		return "out_of_range", "must be above " + f.Param()
+	case "lt":
+		return "out_of_range", "must be below " + f.Param()
 	case "excluded_if":
 		return "not_allowed", fmt.Sprintf("has no meaning with %s", setting(f.Param()))
 	case "excluded_unless":

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"valence/adapters/datasets"
 	"valence/adapters/registry"
 	"valence/handlers"
 	"valence/runtime/engine"
@@ -136,7 +137,7 @@ func (c *serveCmd) serve(ctx context.Context, s *stack, r *running) (err error) 
 		defer cancel()
 		err = errors.Join(err, known.Close(closing))
 	}()
-	trained, err := openTrainings(ctx, s, state, known, r.metrics, r.log)
+	trained, err := openTrainings(ctx, s, state, known, r.metrics, r.log, datasets.Limits{Bytes: c.MaxDataset})
 	if err != nil {
 		return err
 	}

@@ -23,8 +23,8 @@ type trainings struct {
 
 // openTrainings starts to work on the jobs of the state, and lets their vectors be asked
 // for.
-func openTrainings(ctx context.Context, s *stack, state *store.Store, known *registry.Registry, metrics prometheus.Registerer, log *slog.Logger) (*trainings, error) {
-	sets, err := datasets.New(ctx, state, datasets.Options{})
+func openTrainings(ctx context.Context, s *stack, state *store.Store, known *registry.Registry, metrics prometheus.Registerer, log *slog.Logger, limits datasets.Limits) (*trainings, error) {
+	sets, err := datasets.New(ctx, state, datasets.Options{Limits: limits})
 	if err != nil {
 		return nil, err
 	}
