@@ -82,7 +82,7 @@ func (a *api) respond(w http.ResponseWriter, r *http.Request, v any) {
 }
 
 func (a *api) write(w http.ResponseWriter, r *http.Request, status int, mediaType string, v any) {
-	body, err := json.Marshal(v, json.Deterministic(true)) // the same answer to the same question
+	body, err := json.Marshal(v, json.Deterministic(true))
 	if err != nil { // a fault of ours, such as a score that is NaN
 		panic(err)
 	}

@@ -46,7 +46,9 @@ func openTrainings(ctx context.Context, s *stack, state *store.Store, known *reg
 	if err != nil {
 		return nil, err
 	}
-	known.ServeLive(func(ctx context.Context, id, job string) (adapters.Live, error) { return training.Live(ctx, m, id, job) })
+	known.ServeLive(func(ctx context.Context, id, job string) (adapters.Live, error) {
+		return training.Live(ctx, m, id, job)
+	})
 	return &trainings{m, sets}, nil
 }
 
