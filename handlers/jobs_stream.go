@@ -103,6 +103,7 @@ func (a *api) follow(ctx context.Context, s *stream, id string, after int64) err
 				return <-failed
 			}
 			s.event(e)
+			beat.Reset(a.heartbeat())
 		case <-beat.C:
 			s.send(": heartbeat\n\n")
 		case <-a.Ready.Draining():
