@@ -116,6 +116,38 @@ func TestDeleteFrees(t *testing.T) {
 	}
 }
 
+// TestRefusedIsFreed: the canaries of what is refused, or is not to be active, were asked
+// with its vectors, of which the device has a copy then.
+func TestRefusedIsFreed(t *testing.T) {
+	h := start(t, nil, nil)
+	upload := func(id string, x float32, canary float32, activate bool) error {
+		_, err := h.Upload(t.Context(), adapters.UploadRequest{ID: id, Files: folder(t, x, withCanary(canary)), Activate: activate})
+		return err
+	}
+	expect(t, upload("a", 2, 3, true), adapters.ErrCanary)
+	if n := h.frees(); n != 1 {
+		t.Errorf("%d freed after a failed self-test", n)
+	}
+	for _, activate := range []bool{false, true} { // the second finds the version that is there
+		if err := upload("b", 2, 2, activate); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := h.frees(); n != 3 {
+		t.Errorf("%d freed; what answers is the store's", n)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := h.Upload(gone, adapters.UploadRequest{ID: "c", Files: folder(t, 4, withCanary(4)), Activate: true})
+	if err == nil {
+		t.Fatal("uploaded by nobody")
+	}
+	h.close()
+	if n := h.frees(); n != 5 {
+		t.Errorf("%d freed in the end", n)
+	}
+}
+
 func TestDeleteVersion(t *testing.T) {
 	h := start(t, nil, nil)
 	h.upload("a", 2, goodBad)
@@ -185,10 +217,11 @@ func TestFreeMayBlock(t *testing.T) {
 	begun, release := make(chan struct{}), make(chan struct{})
 	freed := 0
 	h := start(t, nil, func(o *Options) {
-		o.Free = func(*spec.Vectors) {
-			if freed++; freed == 1 {
+		o.Free = func(all []*spec.Vectors) {
+			if freed == 0 {
 				close(begun)
 			}
+			freed += len(all)
 			<-release
 		}
 	})

@@ -164,10 +164,12 @@ func start(t testing.TB, on Store, change func(*Options)) *harness {
 	o := Options{
 		Store: on, Engine: h.engine, Model: model(t), CacheBytes: 1 << 20, Registerer: h.metrics,
 		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: h.log}, nil)), Now: func() time.Time { return time.Unix(h.now.Load(), 0) },
-		Free: func(v *spec.Vectors) {
+		Free: func(all []*spec.Vectors) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			h.freed[v]++
+			for _, v := range all {
+				h.freed[v]++
+			}
 		},
 	}
 	side := adapters.DefaultSidecar()

@@ -19,7 +19,7 @@ import (
 func (r *Registry) load(ctx context.Context, v *version) (cache.Loaded[*adapters.Entry], error) {
 	e, err := r.read(ctx, v)
 	if err == nil && !v.passed.Load() {
-		err = e.CheckCanaries(ctx, r.o.Engine)
+		err = r.selfTest(ctx, e)
 	}
 	if err != nil {
 		return cache.Loaded[*adapters.Entry]{}, fmt.Errorf("adapter %s@%s: %w", v.Adapter, v.name(), err)
@@ -92,7 +92,7 @@ func (r *Registry) compile(id string, folder *peft.Folder) (*adapters.Entry, err
 }
 
 // examine reads a folder that is not in the store yet, and does everything to it that a
-// load does: what it refuses must not be kept.
+// load does: what it refuses must not be kept. The caller frees the vectors.
 func (r *Registry) examine(ctx context.Context, id string, files fs.FS) (*peft.Folder, *adapters.Entry, error) {
 	folder, err := peft.Read(files, r.o.Model)
 	if err != nil {
@@ -102,7 +102,17 @@ func (r *Registry) examine(ctx context.Context, id string, files fs.FS) (*peft.F
 	if err != nil {
 		return nil, nil, err
 	}
-	return folder, e, e.CheckCanaries(ctx, r.o.Engine)
+	return folder, e, r.selfTest(ctx, e)
+}
+
+// selfTest asks the canaries. The vectors of an entry that fails are freed: its rows
+// have brought them onto the device.
+func (r *Registry) selfTest(ctx context.Context, e *adapters.Entry) error {
+	err := e.CheckCanaries(ctx, r.o.Engine)
+	if err != nil {
+		r.freeing.add(e.Vectors)
+	}
+	return err
 }
 
 // lasting tells whether an error would be met again by who tries again at once: those

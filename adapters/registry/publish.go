@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"valence/adapters"
 	"valence/adapters/cache"
@@ -22,6 +23,15 @@ type candidate struct {
 	private  bool
 	activate bool
 	ifActive *int
+	taken    *atomic.Bool // the vectors are the cache's, or freed
+}
+
+// discard frees a candidate's vectors, which its canaries have brought onto the device,
+// unless the cache has taken them over.
+func (r *Registry) discard(c candidate) {
+	if !c.taken.Swap(true) && len(c.entry.Sidecar.Canary) > 0 {
+		r.freeing.add(c.entry.Vectors)
+	}
 }
 
 func (r *Registry) newVersion(c candidate) store.NewVersion {
@@ -98,6 +108,9 @@ func (r *Registry) adopt(ctx context.Context, v store.Version, c candidate) (rel
 	e := *c.entry
 	e.Version = versionName(v.Number)
 	lease, err := r.lease(ctx, versionKey(v.Adapter, v.Number, v.Digest), func(context.Context) (cache.Loaded[*adapters.Entry], error) {
+		if c.taken.Swap(true) { // nobody waits any more
+			return cache.Loaded[*adapters.Entry]{}, context.Canceled
+		}
 		return loaded(&e, v.Source), nil
 	})
 	if err != nil { // the caller has left: it is loaded when it is asked for

@@ -57,6 +57,7 @@ func (r *Registry) pull(ctx context.Context, p pull) (_ adapters.Published, err 
 	if err != nil {
 		return adapters.Published{}, err
 	}
+	defer r.discard(c)
 	published, err := r.publish(ctx, c)
 	if err != nil {
 		return adapters.Published{}, err
@@ -82,7 +83,11 @@ func (r *Registry) snapshotCandidate(ctx context.Context, p pull, s *hub.Snapsho
 		return candidate{}, err
 	}
 	c, err := r.candidate(ctx, p.id, files)
-	if err = errors.Join(err, closeFiles()); err != nil {
+	if errClose := closeFiles(); err == nil && errClose != nil {
+		r.discard(c)
+		err = errClose
+	}
+	if err != nil {
 		return candidate{}, err
 	}
 	c.source, c.origin = store.SourceHub, p.repo+"@"+s.Commit

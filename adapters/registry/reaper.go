@@ -9,14 +9,14 @@ import (
 
 // reaper frees vectors on a goroutine of its own, which exists while there are any.
 type reaper struct {
-	free func(*spec.Vectors) // or nil
+	free func([]*spec.Vectors) // or nil
 
 	mu    sync.Mutex
 	queue []*spec.Vectors
 	done  chan struct{} // closed when the queue is empty; nil while it is
 }
 
-func newReaper(free func(*spec.Vectors)) *reaper { return &reaper{free: free} }
+func newReaper(free func([]*spec.Vectors)) *reaper { return &reaper{free: free} }
 
 // add takes vectors that nothing uses any more; nil are the base's, which stay.
 func (r *reaper) add(v *spec.Vectors) {
@@ -44,9 +44,7 @@ func (r *reaper) run() {
 			return
 		}
 		r.mu.Unlock()
-		for _, v := range queue {
-			r.free(v)
-		}
+		r.free(queue)
 	}
 }
 

@@ -77,9 +77,10 @@ type Options struct {
 	HubEndpoint string // for the addresses of what is pushed; "" is hub.DefaultEndpoint
 
 	CacheBytes int64 // bound of the adapters in memory; pinned and leased ones come on top
-	// Free, if any, is told that vectors are used by nothing any more, to drop their copy
-	// on the device. It may block: calls come one at a time, on a goroutine for them.
-	Free       func(*spec.Vectors)
+	// Free, if any, is told that vectors are leased by nothing any more, to drop their
+	// copies on the device; each once. It may block: calls come one at a time, on a
+	// goroutine for them.
+	Free       func([]*spec.Vectors)
 	MissingFor time.Duration // 0 is DefaultMissingFor
 	Registerer prometheus.Registerer
 	Log        *slog.Logger

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"valence/adapters"
 	"valence/adapters/peft"
@@ -40,6 +41,7 @@ func (r *Registry) Upload(ctx context.Context, u adapters.UploadRequest) (adapte
 	if err != nil {
 		return adapters.Published{}, err
 	}
+	defer r.discard(c)
 	c.source, c.activate = store.SourceUpload, u.Activate
 	return r.publish(ctx, c)
 }
@@ -58,7 +60,8 @@ func checkUpload(files map[string][]byte) error {
 	return nil
 }
 
-// candidate checks a folder and puts it into the form in which it is stored.
+// candidate checks a folder and puts it into the form in which it is stored. It is to be
+// discarded in the end.
 func (r *Registry) candidate(ctx context.Context, id string, from fs.FS) (candidate, error) {
 	card, err := readCard(from)
 	if err != nil {
@@ -68,14 +71,15 @@ func (r *Registry) candidate(ctx context.Context, id string, from fs.FS) (candid
 	if err != nil {
 		return candidate{}, fmt.Errorf("adapter %s: %w", id, err)
 	}
-	files, err := folder.Encode()
-	if err != nil {
+	c := candidate{folder: folder, entry: e, taken: new(atomic.Bool)}
+	if c.files, err = folder.Encode(); err != nil {
+		r.discard(c)
 		return candidate{}, fmt.Errorf("adapter %s: %w", id, err)
 	}
 	if card != nil {
-		files[cardFile] = card
+		c.files[cardFile] = card
 	}
-	return candidate{folder: folder, entry: e, files: files}, nil
+	return c, nil
 }
 
 // readCard gives the model card, or nil where there is none.

@@ -221,8 +221,16 @@ func register(metrics *prometheus.Registry, s *stack) error {
 		Name: "valence_torch_live_handles",
 		Help: "Tensor handles that exist now. Flat between requests; growth is a leak.",
 	}, func() float64 { return float64(s.thread.Live()) })
+	copies := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "valence_device_adapters",
+		Help: "Adapters that have a copy on the device, where rows read them.",
+	}, func() float64 { used, _ := s.model.Copies(); return float64(used) })
+	slots := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "valence_device_adapter_slots",
+		Help: "Adapters that the table on the device has room for. It grows with what rows use.",
+	}, func() float64 { _, slots := s.model.Copies(); return float64(slots) })
 	for _, c := range []prometheus.Collector{
-		live, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		live, copies, slots, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := metrics.Register(c); err != nil {
 			return fmt.Errorf("metrics: %w", err)

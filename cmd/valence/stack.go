@@ -155,6 +155,15 @@ func newEntry(s *stack, id, digest string, vectors *spec.Vectors, sidecar []byte
 	return entry, nil
 }
 
+// forget drops the device's copies of vectors that no call uses any more. Rows whose
+// callers left may be in the batch that runs and bring them back: it is waited for.
+func (s *stack) forget(ctx context.Context, all []*spec.Vectors) error {
+	if err := s.engine.Settle(ctx); err != nil {
+		return err
+	}
+	return s.model.Drop(ctx, all...)
+}
+
 // Close drains the engine and frees the device. The error tells of work cut short
 // and of tensors that were not freed.
 func (s *stack) Close(ctx context.Context) error {

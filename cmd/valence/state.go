@@ -75,9 +75,9 @@ func (f *stateFlags) openRegistry(ctx context.Context, s *stack, state *store.St
 		Store: state, Engine: s.engine, Model: s.base.Config, Base: base, Fixed: fixed,
 		Hub: client, HubPull: f.HubPull, HubOffline: hubs.Offline, HubEndpoint: hubs.Endpoint,
 		CacheBytes: f.CacheBytes, Registerer: metrics, Log: log,
-		Free: func(v *spec.Vectors) {
-			if err := s.model.Drop(context.Background(), v); err != nil {
-				log.Error("an adapter's memory on the device is not freed", "error", err)
+		Free: func(all []*spec.Vectors) {
+			if err := s.forget(context.Background(), all); err != nil {
+				log.Error("adapters' memory on the device is not freed", "adapters", len(all), "error", err)
 			}
 		},
 	})

@@ -99,6 +99,50 @@ func TestCancelledRowsNeverRun(t *testing.T) {
 	})
 }
 
+// TestSettleWaitsForRowsWhoseCallersLeft: such a row may still be read, and what it reads
+// with must not be freed before.
+func TestSettleWaitsForRowsWhoseCallersLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(hashed())
+		e := start(t, g, Options{})
+		tk := task(t, e, sentiments())
+		if err := e.Settle(t.Context()); err != nil { // nothing runs
+			t.Error(err)
+		}
+		first, leaveFirst := context.WithCancel(t.Context())
+		leaving, leave := context.WithCancel(t.Context())
+		blocker := ask(first, e, tk, 1)
+		synctest.Wait()
+		stays, gone := ask(t.Context(), e, tk, 1), ask(leaving, e, tk, 1)
+		synctest.Wait()
+		leaveFirst() // the others come into one batch
+		<-blocker
+		synctest.Wait()
+		if len(g.batches) != 2 || len(g.batches[1]) != 2 {
+			t.Fatalf("batches %v", g.batches)
+		}
+		leave()
+		if a := <-gone; !errors.Is(a.err, context.Canceled) {
+			t.Errorf("got %+v", a)
+		}
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := e.Settle(impatient); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("settled under a batch: %v", err)
+		}
+		settled := make(chan error, 1)
+		go func() { settled <- e.Settle(t.Context()) }()
+		synctest.Wait()
+		close(g.open)
+		if err := <-settled; err != nil {
+			t.Error(err)
+		}
+		if a := <-stays; a.err != nil {
+			t.Error(a.err)
+		}
+	})
+}
+
 func TestDeadContextIsNotAdmitted(t *testing.T) {
 	e := start(t, hashed(), Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), -time.Second)

@@ -120,6 +120,22 @@ func New(r Runner, t Tokenizer, o Options, log *slog.Logger) *Engine {
 	return e
 }
 
+// Settle waits until no row is read any more whose call of Predict returned before: one
+// whose caller left may be in the batch that runs. Only then may what such rows use,
+// their vectors say, be taken off the device. The error is that of ctx.
+func (e *Engine) Settle(ctx context.Context) error {
+	running := e.queue.batch()
+	if running == nil {
+		return nil
+	}
+	select {
+	case <-running:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("engine: settle: %w", ctx.Err())
+	}
+}
+
 // Close refuses new rows with ErrClosed and waits until the queued ones have
 // their answers. If ctx ends first, the rows left fail with ErrClosed, the
 // batch that runs is told to stop, and Close returns ctx's error without

@@ -18,6 +18,7 @@ type queue struct {
 	changed sync.Cond
 	rows    []*row
 	permits int // given out
+	running chan struct{} // closed at the end of the batch that runs; nil while none does
 	closed  bool
 	perRow  time.Duration // moving average of the time one row takes; 0 before the first batch
 }
@@ -67,6 +68,7 @@ func (q *queue) take(choose func(waiting []*row) []*row) []*row {
 		if len(q.rows) > 0 {
 			batch := choose(q.rows)
 			q.removeLocked(func(r *row) bool { return slices.Contains(batch, r) })
+			q.running = make(chan struct{})
 			return batch
 		}
 		if q.closed && q.permits == 0 {
@@ -74,6 +76,21 @@ func (q *queue) take(choose func(waiting []*row) []*row) []*row {
 		}
 		q.changed.Wait()
 	}
+}
+
+// ended tells that the batch that was taken is over.
+func (q *queue) ended() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	close(q.running)
+	q.running = nil
+}
+
+// batch is closed at the end of the batch that runs; nil while none does.
+func (q *queue) batch() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.running
 }
 
 // sweep drops the rows whose callers are gone.

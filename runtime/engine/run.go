@@ -20,6 +20,7 @@ func (e *Engine) loop() {
 			return
 		}
 		e.serve(rows)
+		e.queue.ended()
 	}
 }
 

@@ -111,10 +111,19 @@ func (m *Model) Close(ctx context.Context) error {
 	})
 }
 
-// Drop forgets an adapter's copy on the device, if there is one.
-func (m *Model) Drop(ctx context.Context, v *spec.Vectors) error {
+// Drop forgets adapters' copies on the device, where there are any. A batch that has
+// them and comes later brings them back.
+func (m *Model) Drop(ctx context.Context, vectors ...*spec.Vectors) error {
 	return m.thread.Do(ctx, torch.Serving, func(*torch.Scope) error {
-		m.table.drop(v)
+		for _, v := range vectors {
+			m.table.drop(v)
+		}
 		return nil
 	})
+}
+
+// Copies tells how many adapters have a copy on the device, and for how many the table
+// there has room. It may be asked at any time.
+func (m *Model) Copies() (used, slots int) {
+	return int(m.table.copies.Load()), int(m.table.height.Load()) - 1
 }

@@ -116,8 +116,12 @@ func TestTableEvictsAndGrows(t *testing.T) {
 	if near(want[0], want[1]) {
 		t.Fatal("adapters make no difference: the test would show nothing")
 	}
-	if err := m.Drop(ctx, vectors[3]); err != nil {
+	full, room := m.Copies()
+	if err := m.Drop(ctx, vectors[len(vectors)-3], vectors[0], vectors[len(vectors)-1]); err != nil { // the second gave way before
 		t.Fatal(err)
+	}
+	if used, _ := m.Copies(); full != room || used != full-2 {
+		t.Errorf("%d copies of %d; %d after two were dropped", full, room, used)
 	}
 	score(t, m, ids, f.adapters["custom"]) // sites that the table has no columns for
 	for i := range vectors {

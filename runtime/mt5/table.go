@@ -2,6 +2,7 @@ package mt5
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
@@ -21,6 +22,8 @@ type table struct {
 	data  torch.Tensor // [slots, width] float32
 	used  *simplelru.LRU[*spec.Vectors, int]
 	free  []int
+
+	copies, height atomic.Int64 // of used and slots, for other threads
 }
 
 // firstSlots is the height of a new table.
@@ -36,6 +39,7 @@ func newTable(s *torch.Scope, config *spec.Config, maxBytes int64) (*table, erro
 
 // place puts the adapters of a batch into slots and gives the slot of each row.
 func (t *table) place(s *torch.Scope, adapters []*spec.Vectors) ([]int64, error) {
+	defer t.count()
 	if err := t.fit(adapters); err != nil {
 		return nil, err
 	}
@@ -111,6 +115,7 @@ func (t *table) reset(slots int) error {
 	for i := slots - 1; i > 0; i-- {
 		t.free = append(t.free, i)
 	}
+	t.count()
 	return nil
 }
 
@@ -142,7 +147,14 @@ func (t *table) drop(v *spec.Vectors) {
 	if slot, ok := t.used.Peek(v); ok {
 		t.used.Remove(v)
 		t.free = append(t.free, slot)
+		t.count()
 	}
+}
+
+// count tells other threads how full the table is.
+func (t *table) count() {
+	t.copies.Store(int64(t.used.Len()))
+	t.height.Store(int64(t.slots))
 }
 
 // gather reads the slots of a batch's rows, once for the whole pass.
