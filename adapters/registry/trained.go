@@ -26,6 +26,7 @@ func (r *Registry) PublishTrained(ctx context.Context, t adapters.TrainedVersion
 	if err != nil {
 		return adapters.Published{}, err
 	}
+	defer r.discard(c)
 	c.source, c.origin, c.activate = store.SourceTrain, t.Origin, t.Activate
 	if t.IfActive != nil {
 		number := 0

@@ -35,6 +35,8 @@ type cli struct {
 	Evaluate    evaluateCmd    `cmd:"" help:"Judge the base or an adapter on labelled texts: accuracy, macro-F1, confusion, calibration, abstention."`
 	Pull        pullCmd        `cmd:"" help:"Make a server pull an adapter from the Hugging Face Hub."`
 	Push        pushCmd        `cmd:"" help:"Make a server push an adapter to the Hugging Face Hub."`
+	Export      exportCmd      `cmd:"" help:"Write every adapter that a server keeps into a plain folder."`
+	Import      importCmd      `cmd:"" help:"Add the adapters of such a folder to those that a server keeps."`
 	Conformance conformanceCmd `cmd:"" help:"Prove that a server gives each row its own answer, whatever else it does at the time."`
 	Doctor      doctorCmd      `cmd:"" help:"Check this machine and a base: device, libtorch, shapes, parameters, memory, one timed row."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`

@@ -16,12 +16,25 @@ import (
 	"valence/runtime/mt5/spec"
 )
 
-// stateFlags choose where adapters are kept and what of them is in memory.
-type stateFlags struct {
+// placeFlags choose where adapters are kept.
+type placeFlags struct {
 	DataDir     string `type:"path" help:"Folder that keeps the adapters; by default valence in XDG_DATA_HOME or ~/.local/share." placeholder:"FOLDER"`
 	DatabaseURL string `name:"database-url" help:"PostgreSQL that keeps them instead, for several servers: postgres://USER@HOST/DATABASE." placeholder:"URL"`
-	CacheBytes  int64  `default:"536870912" help:"Memory for adapters that are not pinned, in bytes; those used least recently leave it first."`
-	HubPull     bool   `help:"Pull an adapter that is not known here from the Hugging Face Hub when it is first asked for."`
+}
+
+// Validate is called by kong after parsing.
+func (f *placeFlags) Validate() error {
+	if f.DataDir != "" && f.DatabaseURL != "" {
+		return errors.New("--data-dir and --database-url are two places for one thing; give one of them")
+	}
+	return nil
+}
+
+// stateFlags choose where adapters are kept and what of them is in memory.
+type stateFlags struct {
+	placeFlags
+	CacheBytes int64 `default:"536870912" help:"Memory for adapters that are not pinned, in bytes; those used least recently leave it first."`
+	HubPull    bool  `help:"Pull an adapter that is not known here from the Hugging Face Hub when it is first asked for."`
 }
 
 // Validate is called by kong after parsing.
@@ -29,10 +42,7 @@ func (f *stateFlags) Validate() error {
 	if f.CacheBytes < 0 {
 		return fmt.Errorf("--cache-bytes is %d; it must not be negative", f.CacheBytes)
 	}
-	if f.DataDir != "" && f.DatabaseURL != "" {
-		return errors.New("--data-dir and --database-url are two places for one thing; give one of them")
-	}
-	return nil
+	return f.placeFlags.Validate()
 }
 
 // dataDir is the folder for the state where no flag names one, by the XDG base
@@ -48,14 +58,20 @@ func dataDir() (string, error) {
 	return filepath.Join(home, ".local", "share", "valence"), nil
 }
 
-// openStore opens the durable state.
-func (f *stateFlags) openStore(ctx context.Context, log *slog.Logger) (*store.Store, error) {
-	o := store.Options{Dir: f.DataDir, URL: f.DatabaseURL, Log: log}
+// options say where the durable state is.
+func (f *placeFlags) options(log *slog.Logger) (o store.Options, err error) {
+	o = store.Options{Dir: f.DataDir, URL: f.DatabaseURL, Log: log}
 	if o.Dir == "" && o.URL == "" {
-		var err error
-		if o.Dir, err = dataDir(); err != nil {
-			return nil, err
-		}
+		o.Dir, err = dataDir()
+	}
+	return o, err
+}
+
+// openStore opens the durable state.
+func (f *placeFlags) openStore(ctx context.Context, log *slog.Logger) (*store.Store, error) {
+	o, err := f.options(log)
+	if err != nil {
+		return nil, err
 	}
 	return store.Open(ctx, o)
 }
