@@ -63,7 +63,7 @@ func (a *api) listAdapters(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
-	limit, after := q.count("limit", defaultPage, maxPage), q.id("after")
+	limit, after := q.limit(defaultPage, maxPage), q.id("after")
 	if err := q.err(); err != nil {
 		a.fail(w, r, err)
 		return

@@ -67,7 +67,7 @@ func (a *api) listDatasets(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
-	limit := q.count("limit", defaultPage, maxPage)
+	limit := q.limit(defaultPage, maxPage)
 	if err := q.err(); err != nil {
 		a.fail(w, r, err)
 		return

@@ -245,7 +245,7 @@ func TestFeedback(t *testing.T) {
 		`{"text":" ","adapter":"base","label":"positive"}`:                       "422 invalid_request",
 		`{"text":"a\u0000","adapter":"base","label":"positive"}`:                 "422 invalid_request",
 		`{"text":"a","adapter":"a@v1","label":"positive"}`:                       "422 invalid_request",
-		`{"text":"a","adapter":"base","label":"positve"}`:                        "422 unknown_label",
+		`{"text":"a","adapter":"base","label":"good"}`:                           "422 unknown_label",
 		`{"text":"a","adapter":"nobody","label":"positive"}`:                     "404 adapter_not_found",
 		`{"text":"a","adapter":"base","label":"positive","score":1}`:             "422 invalid_request",
 		`{"text":"` + strings.Repeat("a", 5000) + `","adapter":"a","label":"b"}`: "413 body_too_large",

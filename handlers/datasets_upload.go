@@ -67,9 +67,8 @@ func openDatasetUpload(r *http.Request) (*datasetUpload, error) {
 	if err != nil {
 		return u, err
 	}
-	charset := params["charset"]
 	if media == typeForm {
-		u.boundary, charset = params["boundary"], ""
+		u.boundary = params["boundary"]
 		return u, u.openForm(r.Body, q)
 	}
 	format, known := mediaFormats()[media]
@@ -77,7 +76,7 @@ func openDatasetUpload(r *http.Request) (*datasetUpload, error) {
 		return u, fmt.Errorf("%w: Content-Type %q; send a form with a field %q, or the file as text/csv, text/tab-separated-values, application/jsonl or application/vnd.apache.parquet",
 			middleware.ErrMediaType, media, fieldFile)
 	}
-	return u, u.open(r.Body, q, "", format, charset)
+	return u, u.open(r.Body, q, "", format, params["charset"])
 }
 
 // open takes a file with what is said about it: by its own name and type, and by the
@@ -186,7 +185,7 @@ func (u *datasetUpload) next(n int) (*multipart.Part, error) {
 	switch {
 	case err != nil && u.tail.cutBefore("--"+u.boundary+"--"):
 		return nil, readError(io.ErrUnexpectedEOF, "part %d of the form", n)
-	case err == io.EOF: //nolint:errorlint // wrapped, it is no end
+	case err == io.EOF:
 		return nil, nil
 	case err != nil:
 		return nil, readError(err, "part %d of the form", n)

@@ -103,7 +103,7 @@ func (a *api) listFeedback(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
-	id, limit, after := q.id("adapter"), q.count("limit", defaultPage, maxPage), q.sequence("after")
+	id, limit, after := q.id("adapter"), q.limit(defaultPage, maxPage), q.sequence("after")
 	if err := q.err(); err != nil {
 		a.fail(w, r, err)
 		return

@@ -66,7 +66,7 @@ func jobFilter(r *http.Request) (jobs.Filter, error) {
 	if err != nil {
 		return jobs.Filter{}, err
 	}
-	f := jobs.Filter{Adapter: q.id("adapter"), Limit: q.count("limit", defaultJobs, maxJobs), Before: q.values.Get("after")}
+	f := jobs.Filter{Adapter: q.id("adapter"), Limit: q.limit(defaultJobs, maxJobs), Before: q.values.Get("after")}
 	if q.values.Has("after") && !jobID.MatchString(f.Before) {
 		q.fault("after", "invalid", "must be the id of a job")
 	}

@@ -71,7 +71,7 @@ func (a *api) pageEvents(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
-	after, limit := q.sequence("after"), q.count("limit", defaultEvents, maxEvents)
+	after, limit := q.sequence("after"), q.limit(defaultEvents, maxEvents)
 	if err := q.err(); err != nil {
 		a.fail(w, r, err)
 		return

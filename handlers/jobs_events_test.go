@@ -141,7 +141,7 @@ func TestStream(t *testing.T) {
 	if beats < 5 {
 		t.Errorf("%d heartbeats", beats)
 	}
-	close(w.pacer.go_)
+	close(w.pacer.free)
 	rest := l.events(all)
 	last := rest[len(rest)-1]
 	if !strings.Contains(string(last.Data), `"to":"succeeded"`) || rest[0].Sequence != 4 {
@@ -172,7 +172,7 @@ func TestStream(t *testing.T) {
 // TestStreamIsTheContracts holds a stream's exchanges against the contract.
 func TestStreamIsTheContracts(t *testing.T) {
 	w := openWorkshop(t, newPacer(1), nil)
-	close(w.pacer.go_)
+	close(w.pacer.free)
 	id := w.train()
 	w.reaches(id, jobs.Succeeded)
 	path := "/v1/jobs/" + id + "/events"
@@ -202,7 +202,7 @@ func TestStreamIsTheContracts(t *testing.T) {
 
 func TestEventPages(t *testing.T) {
 	w := openWorkshop(t, newPacer(1), nil)
-	close(w.pacer.go_)
+	close(w.pacer.free)
 	id := w.train()
 	w.reaches(id, jobs.Succeeded)
 	var seen, pages int

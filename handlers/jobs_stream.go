@@ -91,7 +91,7 @@ func (a *api) follow(ctx context.Context, s *stream, id string, after int64) err
 	}()
 	defer func() { // what reads the store has ended when the request has
 		cancel()
-		for range events { //nolint:revive // until it is closed
+		for range events { // until it is closed
 		}
 	}()
 	beat := time.NewTicker(a.heartbeat())

@@ -31,7 +31,7 @@ func TestJobsAreControlled(t *testing.T) {
 	w.reaches(id, jobs.Cancelled)
 	w.get(w.do(http.MethodPost, at("retry"), ""), 200, &got)
 	w.do(http.MethodPost, at("pause"), `{"x":1}`, "Content-Type", typeJSON).problem(t, 422, codeInvalid)
-	close(w.pacer.go_)
+	close(w.pacer.free)
 	w.reaches(id, jobs.Succeeded)
 	if a := w.do(http.MethodDelete, "/v1/jobs/"+id, ""); a.StatusCode != http.StatusNoContent {
 		t.Errorf("deleted: %d %s", a.StatusCode, a.body)

@@ -48,8 +48,9 @@ func (q *query) err() error {
 	return &invalidError{q.faults}
 }
 
-// count is a whole number from 1 to most, or def where it is absent.
-func (q *query) count(name string, def, most int) int {
+// limit is that of a page: from 1 to most, or def where it is absent.
+func (q *query) limit(def, most int) int {
+	const name = "limit"
 	if !q.values.Has(name) {
 		return def
 	}

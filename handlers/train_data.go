@@ -202,7 +202,7 @@ func (a *api) keepFeedback(ctx context.Context, id string, m *mappingChoice) (da
 
 // rowReader writes rows as lines of JSON, as they are read.
 type rowReader struct {
-	next func() (datasets.Row, error, bool) //nolint:revive // as iter.Pull2 has it
+	next func() (datasets.Row, error, bool)
 	line bytes.Buffer
 }
 

@@ -51,7 +51,7 @@ func TestTrain(t *testing.T) {
 		t.Errorf("%+v", job.Data)
 	}
 	w.do(http.MethodDelete, "/v1/datasets/"+set, "").problem(t, 409, "dataset_in_use")
-	close(w.pacer.go_)
+	close(w.pacer.free)
 	w.reaches(got.ID, jobs.Succeeded)
 	w.get(w.do(http.MethodGet, "/v1/jobs/"+got.ID, ""), 200, &got)
 	if got.State != jobs.Succeeded || got.Version != "v1" || !got.Activated || len(got.Metrics) != 1 || got.Progress.Step != 3 || got.Plan == nil {
@@ -216,7 +216,7 @@ func TestIdempotencyKey(t *testing.T) {
 	body := fmt.Sprintf(`{"data":{"dataset":%q},"epochs":2}`, set)
 	first := w.postTrain(body, headerIdempotencyKey, "k1")
 	w.get(first, 202, nil)
-	close(w.pacer.go_)
+	close(w.pacer.free)
 	var job jobDetail
 	w.get(first, 202, &job)
 	w.reaches(job.ID, jobs.Succeeded)

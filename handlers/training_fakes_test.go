@@ -29,11 +29,11 @@ type pacer struct {
 	check error
 
 	mu     sync.Mutex
-	go_    chan struct{} // one for each step; closed lets all go
+	free   chan struct{} // one for each step; closed lets all go
 	checks int
 }
 
-func newPacer(steps int) *pacer { return &pacer{steps: steps, go_: make(chan struct{})} }
+func newPacer(steps int) *pacer { return &pacer{steps: steps, free: make(chan struct{})} }
 
 func (p *pacer) Check(_ context.Context, _ string, spec jobs.Spec, data jobs.Data) (jobs.Plan, error) {
 	p.mu.Lock()
@@ -50,7 +50,7 @@ func (p *pacer) Segment(ctx context.Context, _ jobs.Spec, _ jobs.Data, s jobs.Se
 	step := len(s.Checkpoint)
 	for ; step < p.steps && !s.Stop(); step++ {
 		select {
-		case <-p.go_:
+		case <-p.free:
 		case <-time.After(20 * time.Millisecond):
 			step--
 			continue
@@ -149,11 +149,11 @@ func (w *workshop) get(a answer, status int, v any) {
 }
 
 // train starts a job and gives its id.
-func (w *workshop) train(headers ...string) string {
+func (w *workshop) train() string {
 	w.t.Helper()
 	var job jobDetail
 	body := fmt.Sprintf(`{"data":{"dataset":%q}}`, w.upload(reviews))
-	w.get(w.do("POST", "/v1/adapters/acme/new/train", body, append([]string{"Content-Type", "application/json"}, headers...)...), 202, &job)
+	w.get(w.do("POST", "/v1/adapters/acme/new/train", body, "Content-Type", typeJSON), 202, &job)
 	return job.ID
 }
 

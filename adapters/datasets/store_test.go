@@ -71,9 +71,9 @@ func (f fixture) empty(t testing.TB) {
 	}
 }
 
-func (f fixture) put(t testing.TB, name, text string, m datasets.Mapping) datasets.Dataset {
+func (f fixture) put(t testing.TB, name string, m datasets.Mapping) datasets.Dataset {
 	t.Helper()
-	return must[datasets.Dataset](t)(f.Put(t.Context(), name, "", strings.NewReader(text), m))
+	return must[datasets.Dataset](t)(f.Put(t.Context(), name, "", strings.NewReader(file), m))
 }
 
 func (f fixture) rows(t testing.TB, id string) (out []string) {
@@ -89,7 +89,7 @@ func (f fixture) rows(t testing.TB, id string) (out []string) {
 
 func TestPut(t *testing.T) {
 	each(t, datasets.Limits{}, func(t *testing.T, f fixture) {
-		d := f.put(t, "reviews.csv", file, stars)
+		d := f.put(t, "reviews.csv", stars)
 		if d.Name != "reviews.csv" || d.Format != table.CSV || d.Bytes != int64(len(file)) || d.Created.IsZero() || d.Mapping.Text != "text" {
 			t.Errorf("%+v", d)
 		}
@@ -102,17 +102,17 @@ func TestPut(t *testing.T) {
 		if got := f.rows(t, d.ID); !slices.Equal(got, []string{"1 positive I love it", "2 negative awful", "3 positive fine"}) {
 			t.Errorf("%q", got)
 		}
-		again := f.put(t, "other name.csv", file, stars)
+		again := f.put(t, "other name.csv", stars)
 		if again.ID != d.ID || again.Name != d.Name || f.count(t, "datasets") != 1 || f.count(t, "blobs") != 1 {
 			t.Errorf("the same again is %+v", again)
 		}
 		// The mapping may name the columns or leave them to be found.
 		named := stars
 		named.Text, named.Label = "text", "label"
-		if again := f.put(t, "reviews.csv", file, named); again.ID != d.ID {
+		if again := f.put(t, "reviews.csv", named); again.ID != d.ID {
 			t.Errorf("the same mapping in other words is %+v", again)
 		}
-		other := f.put(t, "raw.csv", file, datasets.Mapping{})
+		other := f.put(t, "raw.csv", datasets.Mapping{})
 		if other.ID == d.ID || other.Content != d.Content || f.count(t, "blobs") != 1 || f.count(t, "datasets") != 2 {
 			t.Errorf("with another mapping it is %+v", other)
 		}
@@ -128,7 +128,7 @@ func TestPut(t *testing.T) {
 
 func TestRemap(t *testing.T) {
 	each(t, datasets.Limits{}, func(t *testing.T, f fixture) {
-		d := f.put(t, "reviews.csv", file, datasets.Mapping{})
+		d := f.put(t, "reviews.csv", datasets.Mapping{})
 		good := must[datasets.Dataset](t)(f.Remap(t.Context(), d.ID, stars))
 		if good.ID == d.ID || good.Content != d.Content || good.Name != d.Name || !slices.Equal(f.rows(t, good.ID), []string{"1 positive I love it", "2 negative awful", "3 positive fine"}) {
 			t.Errorf("%+v", good)
@@ -241,7 +241,7 @@ func TestEndlessUpload(t *testing.T) {
 
 func TestDelete(t *testing.T) {
 	each(t, datasets.Limits{}, func(t *testing.T, f fixture) {
-		d, other := f.put(t, "a.csv", file, stars), f.put(t, "b.csv", file, datasets.Mapping{})
+		d, other := f.put(t, "a.csv", stars), f.put(t, "b.csv", datasets.Mapping{})
 		if err := f.state.HoldBlob(t.Context(), "job:1", d.Content); err != nil {
 			t.Fatal(err)
 		}
@@ -282,7 +282,7 @@ func second[T any](_ T, err error) error { return err }
 // TestDamage: rows of a file that is no longer what it was end with an error.
 func TestDamage(t *testing.T) {
 	each(t, datasets.Limits{}, func(t *testing.T, f fixture) {
-		d := f.put(t, "a.csv", file, stars)
+		d := f.put(t, "a.csv", stars)
 		if _, err := f.state.DB().Exec("UPDATE blob_chunks SET data = $1", []byte(strings.Replace(file, "awful", "lawfu", 1))); err != nil {
 			t.Fatal(err)
 		}
@@ -293,7 +293,7 @@ func TestDamage(t *testing.T) {
 		if !errors.Is(last, store.ErrCorrupt) || errors.Is(last, datasets.ErrInvalid) {
 			t.Errorf("%v", last)
 		}
-		d = f.put(t, "a.csv", file, stars)
+		d = f.put(t, "a.csv", stars)
 		last = nil
 		for _, err := range f.Rows(t.Context(), d.ID) {
 			last = err
@@ -308,7 +308,7 @@ func TestDamage(t *testing.T) {
 // start; data sets stay.
 func TestSweep(t *testing.T) {
 	each(t, datasets.Limits{}, func(t *testing.T, f fixture) {
-		d := f.put(t, "a.csv", file, stars)
+		d := f.put(t, "a.csv", stars)
 		if _, _, err := f.state.PutBlob(t.Context(), "dataset:sha256:lost", strings.NewReader("left behind")); err != nil {
 			t.Fatal(err)
 		}
@@ -384,5 +384,5 @@ func TestFull(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	f.empty(t)
-	f.put(t, "small.csv", file, stars)
+	f.put(t, "small.csv", stars)
 }

@@ -67,6 +67,8 @@ type call struct {
 	query  url.Values
 	media  string // of the body, or ""
 	body   []byte
+	file   string // whose content is the body, in place of body; "" for none
+	key    string // idempotency key, or ""
 	// once says that a second run would be another change: such a call is repeated only
 	// where the server has not begun it.
 	once bool
@@ -136,6 +138,15 @@ func (c *Client) request(ctx context.Context, call call) (*http.Request, error) 
 	req, err := http.NewRequestWithContext(ctx, call.method, address, bytes.NewReader(call.body))
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
+	}
+	if call.file != "" {
+		if req.Body, req.ContentLength, err = call.openBody(); err != nil {
+			return nil, err
+		}
+		req.GetBody = nil
+	}
+	if call.key != "" {
+		req.Header.Set("Idempotency-Key", call.key)
 	}
 	if call.media != "" {
 		req.Header.Set("Content-Type", call.media)

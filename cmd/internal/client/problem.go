@@ -27,6 +27,29 @@ type FieldError struct {
 	Pointer string `json:"pointer"` // RFC 6901; "" is the body itself
 	Detail  string `json:"detail"`
 	Code    string `json:"code"`
+
+	Parameter string `json:"parameter"` // of the query; "" where it is the body's fault
+	Row       int    `json:"row"`       // of a data set; 0 where none is meant
+	Line      int    `json:"line"`      // of its file
+	Column    string `json:"column"`
+}
+
+// place is where the fault is, for people.
+func (f *FieldError) place() string {
+	switch {
+	case f.Line > 0 && f.Column != "":
+		return fmt.Sprintf("line %d, column %q", f.Line, f.Column)
+	case f.Line > 0:
+		return fmt.Sprintf("line %d", f.Line)
+	case f.Row > 0 && f.Column != "":
+		return fmt.Sprintf("row %d, column %q", f.Row, f.Column)
+	case f.Row > 0 && f.Pointer == "":
+		return fmt.Sprintf("row %d", f.Row)
+	case f.Parameter != "":
+		return f.Parameter
+	default:
+		return f.Pointer
+	}
 }
 
 // Error gives status, code, detail, each field's fault and the request's id.
@@ -40,7 +63,7 @@ func (p *Problem) Error() string {
 		s.WriteString(": " + p.Detail)
 	}
 	for _, e := range p.Errors {
-		fmt.Fprintf(&s, "; %s: %s", e.Pointer, e.Detail)
+		fmt.Fprintf(&s, "; %s: %s", e.place(), e.Detail)
 	}
 	if p.RequestID != "" {
 		fmt.Fprintf(&s, " [request %s]", p.RequestID)
