@@ -33,6 +33,7 @@ type cli struct {
 	Serve       serveCmd       `cmd:"" help:"Serve the HTTP API."`
 	Predict     predictCmd     `cmd:"" help:"Tell the sentiment of texts given as arguments, lines of standard input, or a CSV or JSONL file."`
 	Evaluate    evaluateCmd    `cmd:"" help:"Judge the base or an adapter on labelled texts: accuracy, macro-F1, confusion, calibration, abstention."`
+	Train       trainCmd       `cmd:"" help:"Train an adapter on labelled texts, here or at a server."`
 	Pull        pullCmd        `cmd:"" help:"Make a server pull an adapter from the Hugging Face Hub."`
 	Push        pushCmd        `cmd:"" help:"Make a server push an adapter to the Hugging Face Hub."`
 	Export      exportCmd      `cmd:"" help:"Write every adapter that a server keeps into a plain folder."`

@@ -87,6 +87,11 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	return c.runOn(ctx, std, log, listener, "http://"+listener.Addr().String())
+}
+
+// runOn serves at a listener, which url leads to, until ctx ends, then drains.
+func (c *serveCmd) runOn(ctx context.Context, std streams, log *slog.Logger, listener net.Listener, url string) error {
 	front := newFront(log)
 	server := c.server(front, log)
 	served := make(chan error, 1)
@@ -97,7 +102,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		return errors.Join(err, server.Close())
 	}
 	c.logBase(log, s)
-	err = c.serve(ctx, s, &running{log: log, front: front, server: server, served: served, metrics: metrics, url: "http://" + listener.Addr().String()})
+	err = c.serve(ctx, s, &running{log: log, front: front, server: server, served: served, metrics: metrics, url: url})
 	// A new context: the old one has ended, that is why we are here.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.DrainTimeout)
 	defer cancel()

@@ -59,6 +59,12 @@ func (a *Adapter) ByDigest(digest string) (Version, bool) {
 	return Version{}, false
 }
 
+// Ready waits until the server takes requests, as long as the client's patience lasts.
+func (c *Client) Ready(ctx context.Context) error {
+	_, err := c.do(ctx, call{method: http.MethodGet, path: "/readyz"}, nil)
+	return err
+}
+
 // Base asks for the model that is served.
 func (c *Client) Base(ctx context.Context) (*Base, error) {
 	out := &Base{}

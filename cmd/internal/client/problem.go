@@ -34,6 +34,9 @@ type FieldError struct {
 	Column    string `json:"column"`
 }
 
+// String tells where the fault is, and what.
+func (f *FieldError) String() string { return f.place() + ": " + f.Detail }
+
 // place is where the fault is, for people.
 func (f *FieldError) place() string {
 	switch {
@@ -62,8 +65,9 @@ func (p *Problem) Error() string {
 	if p.Detail != "" {
 		s.WriteString(": " + p.Detail)
 	}
-	for _, e := range p.Errors {
-		fmt.Fprintf(&s, "; %s: %s", e.place(), e.Detail)
+	for i := range p.Errors {
+		e := &p.Errors[i]
+		s.WriteString("; " + e.String())
 	}
 	if p.RequestID != "" {
 		fmt.Fprintf(&s, " [request %s]", p.RequestID)
