@@ -1,0 +1,139 @@
+package training
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+
+	"valence/adapters"
+	"valence/adapters/jobs"
+	"valence/runtime/tokenizer"
+)
+
+var optionsNone tokenizer.Options
+
+// invalidAt is where the first finding of an error lies, and its code.
+func invalidAt(err error) string {
+	invalid, ok := errors.AsType[*jobs.InvalidError](err)
+	if !ok {
+		return fmt.Sprint(err)
+	}
+	return invalid.Findings[0].Pointer + " " + invalid.Findings[0].Code
+}
+
+func TestPlan(t *testing.T) {
+	f := open(t)
+	csv := reviews(90) + "great item2 of row2,positive\nAwful  item0 OF row0,negative\nsuperb item1 of row8,neutral\n" +
+		strings.Repeat("word ", 200) + "end,neutral\n"
+	out, err := f.Check(t.Context(), "a", small(), f.put(t, csv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Rows      int
+		Steps     int
+		Truncated int // texts
+		Seconds   float64
+		Labels    []struct {
+			Label string
+			Rows  int
+		}
+		Tokens   struct{ Max int }
+		Findings []struct {
+			Code  string
+			Error bool
+			Count int
+			Rows  []int
+		}
+		Runs []struct{ Train, Validation, Steps int }
+	}
+	if err := json.Unmarshal(out, &got, json.MatchCaseInsensitiveNames(true)); err != nil {
+		t.Fatal(err)
+	}
+	if got.Rows != 94 || got.Truncated != 1 || !(got.Seconds > 0) || got.Tokens.Max != 128 || len(got.Labels) != 3 || got.Labels[1].Rows != 32 {
+		t.Errorf("%s", out)
+	}
+	if len(got.Runs) != 1 || got.Runs[0].Train+got.Runs[0].Validation != 94 || got.Steps != 2*((got.Runs[0].Train+7)/8) {
+		t.Errorf("%+v", got.Runs)
+	}
+	found := map[string]int{}
+	for _, x := range got.Findings {
+		found[x.Code] = x.Count
+	}
+	if found["duplicate"] != 2 || found["contradiction"] != 1 || found["truncated_text"] != 1 {
+		t.Errorf("%+v", got.Findings)
+	}
+}
+
+func TestPlanFindsLeakage(t *testing.T) {
+	f := open(t)
+	d := f.put(t, reviews(90))
+	v := f.put(t, "text,label\nrude item6 of row6,negative\nnew words here,neutral\n")
+	d.Validation = v.Dataset
+	s := small()
+	s.Validation = jobs.Validation{Dataset: v.Dataset}
+	out, err := f.Check(t.Context(), "a", s, d)
+	if err != nil || !strings.Contains(string(out), `"code":"leakage","error":false`) {
+		t.Errorf("%v, %s", err, out)
+	}
+}
+
+func TestCheckRefuses(t *testing.T) {
+	f := open(t)
+	good := f.put(t, reviews(30))
+	one := f.put(t, "text,label\na b,positive\nc d,positive\n")
+	template := "no place"
+	for name, c := range map[string]struct {
+		change func(*jobs.Spec)
+		data   jobs.Data
+		want   string
+	}{
+		"rate":            {func(s *jobs.Spec) { s.LearningRate = -1 }, good, "/learning_rate out_of_range"},
+		"sweep":           {func(s *jobs.Spec) { s.Sweep.LearningRate = []float64{1e-3, 11} }, good, "/sweep/learning_rate/1 out_of_range"},
+		"epochs":          {func(s *jobs.Spec) { s.Epochs = -1 }, good, "/epochs out_of_range"},
+		"split":           {func(s *jobs.Spec) { s.Validation.Split = 1 }, good, "/validation/split out_of_range"},
+		"objective":       {func(s *jobs.Spec) { s.Objective = "mse" }, good, "/objective invalid"},
+		"activate":        {func(s *jobs.Spec) { s.Activate = "maybe" }, good, "/activate invalid"},
+		"folds and split": {func(s *jobs.Spec) { s.CrossValidation = 3 }, good, "/cross_validation conflict"},
+		"runs":            {func(s *jobs.Spec) { s.Sweep.Seed = make([]int64, 65) }, good, " invalid_recipe"},
+		"template":        {func(s *jobs.Spec) { s.Template = &template }, good, "/template invalid_labels"},
+		"verbaliser":      {func(s *jobs.Spec) { s.Verbalisers = map[string]string{"neutral": "positive"} }, good, "/labels bad_labels"},
+		"unknown label":   {func(s *jobs.Spec) { s.Labels = []string{"negative", "positive"} }, good, "/data unknown_label"},
+		"unknown name":    {func(s *jobs.Spec) { s.Verbalisers = map[string]string{"bad": "x"} }, good, "/verbalisers unknown_label"},
+		"one class":       {func(*jobs.Spec) {}, one, "/data one_class"},
+		"no data":         {func(*jobs.Spec) {}, jobs.Data{Dataset: "sha256:none"}, "/data unknown_dataset"},
+		"warm start":      {func(s *jobs.Spec) { s.WarmStartFrom = "nobody" }, good, "/warm_start_from warm_start_unavailable"},
+		"push":            {func(s *jobs.Spec) { s.Push.Repo = "a/b/c" }, good, "/push/repo invalid"},
+		"branch alone":    {func(s *jobs.Spec) { s.Push.Branch = "x" }, good, "/push/repo required"},
+	} {
+		s := small()
+		c.change(&s)
+		if _, err := f.Check(t.Context(), "a", s, c.data); invalidAt(err) != c.want {
+			t.Errorf("%s: %s, not %s: %v", name, invalidAt(err), c.want, err)
+		}
+	}
+	for id, want := range map[string]error{"base": adapters.ErrFixed, "a@v1": adapters.ErrID, "../a": adapters.ErrID} {
+		if _, err := f.Check(t.Context(), id, small(), good); !errors.Is(err, want) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
+
+// microTokens follows from the base alone.
+func TestMicroTokens(t *testing.T) {
+	c := config(t)
+	c.DModel, c.DKV, c.Heads, c.DFF, c.Gated = 1024, 64, 16, 2816, true
+	if n := microTokens(c, DefaultTurnWork); n != minMicroTokens {
+		t.Errorf("mt0-large: %d", n)
+	}
+	if n := microTokens(c, CUDATurnWork); n != 1024 {
+		t.Errorf("mt0-large on CUDA: %d", n)
+	}
+	c.DModel, c.Heads, c.DFF = 384, 6, 1024
+	if n := microTokens(c, DefaultTurnWork); n != 512 {
+		t.Errorf("builtin: %d", n)
+	}
+}
