@@ -2,7 +2,10 @@ package mt5
 
 import (
 	"fmt"
+	"slices"
+	"syscall"
 	"testing"
+	"time"
 
 	"valence/runtime/builtin"
 	"valence/runtime/mt5/checkpoint"
@@ -92,4 +95,67 @@ func BenchmarkLearn(b *testing.B) {
 			b.ReportMetric(float64(b.N*shape.rows)/b.Elapsed().Seconds(), "rows/s")
 		})
 	}
+}
+
+// BenchmarkTurns tells how much processor time the longest turn of a lesson takes on the
+// thread, which serving may have to wait for, and the whole lesson: the least of all
+// iterations, whatever else the machine does.
+func BenchmarkTurns(b *testing.B) {
+	m := loadBuiltin(b)
+	for _, shape := range []struct{ rows, tokens, runs int }{{1, 16, 1}, {8, 16, 1}, {8, 32, 1}, {16, 32, 1}, {32, 32, 1}, {16, 32, 8}, {32, 32, 8}} {
+		b.Run(fmt.Sprintf("%dx%d/%d_runs", shape.rows, shape.tokens, shape.runs), func(b *testing.B) {
+			l := &spec.Lesson{Sites: m.config.DefaultSites()}
+			for range shape.runs {
+				l.Vectors = append(l.Vectors, scaled(m.config, 0.9).Data)
+			}
+			for i := range shape.rows {
+				choices := []spec.Choice{{Truth: 1, Weight: 1}, {Prefix: []int32{5}, Truth: 1, Weight: 1}}
+				l.Rows = append(l.Rows, spec.LessonRow{IDs: row(i, shape.tokens), Run: i % shape.runs, Choices: choices})
+			}
+			var turns []time.Duration // the least of each
+			whole := time.Hour
+			for b.Loop() {
+				begin := processTime(b)
+				taken, err := learnTurns(b, m, l)
+				if err != nil {
+					b.Fatal(err)
+				}
+				whole = min(whole, processTime(b)-begin)
+				for i, d := range taken {
+					if i == len(turns) {
+						turns = append(turns, d)
+					}
+					turns[i] = min(turns[i], d)
+				}
+			}
+			b.ReportMetric(float64(slices.Max(turns).Microseconds())/1e3, "ms/longest_turn")
+			b.ReportMetric(float64(whole.Microseconds())/1e3, "ms/lesson")
+			b.ReportMetric(float64(shape.rows)/whole.Seconds(), "rows/s")
+		})
+	}
+}
+
+// learnTurns is Learn with the processor time that each turn took.
+func learnTurns(b *testing.B, m *Model, l *spec.Lesson) (turns []time.Duration, err error) {
+	st, err := m.study(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	st.learn = true
+	last := processTime(b)
+	st.watch = func() {
+		now := processTime(b)
+		turns = append(turns, now-last)
+		last = now
+	}
+	_, err = st.teach()
+	return turns, err
+}
+
+func processTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
