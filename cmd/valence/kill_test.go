@@ -48,13 +48,14 @@ type process struct {
 	api   *client.Client
 }
 
-func startProcess(t *testing.T, dir string) *process {
+func startProcess(t *testing.T, dir string, more ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	args := []string{"serve", "--threads", "1", "--listen", "127.0.0.1:0", "--data-dir", dir}
+	args = append(args, more...)
 	p := &process{cmd: exec.Command(self, "-test.run=^TestServeProcess$", "-test.timeout=0"), log: &logBuffer{}}
 	p.cmd.Env = append(os.Environ(), processArgs+"="+strings.Join(args, "\n"), spinVar+"="+spinCount)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log

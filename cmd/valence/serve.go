@@ -25,20 +25,21 @@ type serveCmd struct {
 	baseFlags
 	stateFlags
 	logFlags
-	Listen        string        `default:"127.0.0.1:8080" help:"Address to serve on. Port 0 takes a free one, which is logged."`
-	InferKey      []string      `help:"Key that may ask; give the flag once for each. Best by the environment, where other users of the machine cannot see it." placeholder:"KEY"`
-	AdminKey      []string      `help:"Key that may do everything; give the flag once for each." placeholder:"KEY"`
-	CORSOrigin    []string      `name:"cors-origin" help:"Web origin whose pages may call the API, such as https://app.example; give the flag once for each." placeholder:"ORIGIN"`
-	MaxBody       int64         `default:"1048576" help:"Largest request body in bytes."`
-	MaxUpload     int64         `default:"67108864" help:"Largest upload in bytes, and the most that it may unpack to."`
-	MaxDataset    int64         `default:"268435456" help:"Largest upload of a data set in bytes."`
-	AnswerBytes   int64         `default:"67108864" help:"Memory for answers, in bytes, to be given again for the same text, adapter and options; 0 keeps none."`
-	MaxInputs     int           `default:"256" help:"Most rows of one request: texts, times the members of a jury."`
-	Timeout       time.Duration `default:"60s" help:"Longest time to an answer."`
-	ChangeTimeout time.Duration `default:"5m" help:"The same where adapters are uploaded, pulled or pushed."`
-	DrainTimeout  time.Duration `default:"30s" help:"Longest time to finish running requests after SIGTERM."`
-	keys          handlers.Keys
-	DrainDelay    time.Duration `default:"0s" help:"After SIGTERM, how long /readyz fails before the port closes, for load balancers to notice."`
+	Listen          string        `default:"127.0.0.1:8080" help:"Address to serve on. Port 0 takes a free one, which is logged."`
+	InferKey        []string      `help:"Key that may ask; give the flag once for each. Best by the environment, where other users of the machine cannot see it." placeholder:"KEY"`
+	AdminKey        []string      `help:"Key that may do everything; give the flag once for each." placeholder:"KEY"`
+	CORSOrigin      []string      `name:"cors-origin" help:"Web origin whose pages may call the API, such as https://app.example; give the flag once for each." placeholder:"ORIGIN"`
+	MaxBody         int64         `default:"1048576" help:"Largest request body in bytes."`
+	MaxUpload       int64         `default:"67108864" help:"Largest upload in bytes, and the most that it may unpack to."`
+	MaxDataset      int64         `default:"268435456" help:"Largest upload of a data set in bytes."`
+	AnswerBytes     int64         `default:"67108864" help:"Memory for answers, in bytes, to be given again for the same text, adapter and options; 0 keeps none."`
+	MaxInputs       int           `default:"256" help:"Most rows of one request: texts, times the members of a jury."`
+	Timeout         time.Duration `default:"60s" help:"Longest time to an answer."`
+	CheckpointEvery time.Duration `default:"30s" help:"Longest work of a training between two checkpoints, after which another training has its turn."`
+	ChangeTimeout   time.Duration `default:"5m" help:"The same where adapters are uploaded, pulled or pushed."`
+	DrainTimeout    time.Duration `default:"30s" help:"Longest time to finish running requests after SIGTERM."`
+	keys            handlers.Keys
+	DrainDelay      time.Duration `default:"0s" help:"After SIGTERM, how long /readyz fails before the port closes, for load balancers to notice."`
 }
 
 // Validate is called by kong after parsing.
@@ -61,8 +62,8 @@ func (c *serveCmd) Validate() error {
 	if c.AnswerBytes < 0 {
 		return fmt.Errorf("--answer-bytes is %d; it must not be negative", c.AnswerBytes)
 	}
-	if c.MaxBody < 1 || c.MaxUpload < 1 || c.MaxDataset < 1 || c.MaxInputs < 1 || c.Timeout <= 0 || c.ChangeTimeout <= 0 || c.DrainTimeout <= 0 || c.DrainDelay < 0 {
-		return errors.New("--max-body, --max-upload, --max-dataset, --max-inputs, --timeout, --change-timeout and --drain-timeout must be positive")
+	if c.MaxBody < 1 || c.MaxUpload < 1 || c.MaxDataset < 1 || c.MaxInputs < 1 || c.Timeout <= 0 || c.ChangeTimeout <= 0 || c.CheckpointEvery <= 0 || c.DrainTimeout <= 0 || c.DrainDelay < 0 {
+		return errors.New("--max-body, --max-upload, --max-dataset, --max-inputs, --timeout, --change-timeout, --checkpoint-every and --drain-timeout must be positive")
 	}
 	return nil
 }
@@ -142,7 +143,7 @@ func (c *serveCmd) serve(ctx context.Context, s *stack, r *running) (err error) 
 		defer cancel()
 		err = errors.Join(err, known.Close(closing))
 	}()
-	trained, err := openTrainings(ctx, s, state, known, r.metrics, r.log, datasets.Limits{Bytes: c.MaxDataset})
+	trained, err := openTrainings(ctx, s, state, known, r.metrics, r.log, datasets.Limits{Bytes: c.MaxDataset}, c.CheckpointEvery)
 	if err != nil {
 		return err
 	}

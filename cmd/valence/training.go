@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -23,7 +24,7 @@ type trainings struct {
 
 // openTrainings starts to work on the jobs of the state, and lets their vectors be asked
 // for.
-func openTrainings(ctx context.Context, s *stack, state *store.Store, known *registry.Registry, metrics prometheus.Registerer, log *slog.Logger, limits datasets.Limits) (*trainings, error) {
+func openTrainings(ctx context.Context, s *stack, state *store.Store, known *registry.Registry, metrics prometheus.Registerer, log *slog.Logger, limits datasets.Limits, checkpointEvery time.Duration) (*trainings, error) {
 	sets, err := datasets.New(ctx, state, datasets.Options{Limits: limits})
 	if err != nil {
 		return nil, err
@@ -41,7 +42,8 @@ func openTrainings(ctx context.Context, s *stack, state *store.Store, known *reg
 		return nil, err
 	}
 	m, err := jobs.New(ctx, jobs.Options{
-		Store: state, Trainer: trainer, Publisher: trainer, Base: base.Digest, Log: log, Metrics: metrics,
+		SegmentTime: checkpointEvery,
+		Store:       state, Trainer: trainer, Publisher: trainer, Base: base.Digest, Log: log, Metrics: metrics,
 	})
 	if err != nil {
 		return nil, err

@@ -107,7 +107,7 @@ func trained(t testing.TB, url, job string) map[string]any {
 }
 
 func smallTraining(epochs int) map[string]any {
-	return map[string]any{"data": map[string]any{"examples": trainingRows(240)}, "epochs": epochs, "seed": 5, "dropout": true}
+	return map[string]any{"data": map[string]any{"examples": trainingRows(96)}, "epochs": epochs, "seed": 5, "dropout": true}
 }
 
 // TestTrainingSurvivesKills kills the server again and again while it trains, and wants the
@@ -116,7 +116,7 @@ func TestTrainingSurvivesKills(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it starts servers")
 	}
-	epochs := 6 + *trainingKills
+	epochs := 4 + 2**trainingKills
 	quiet := startProcess(t, t.TempDir())
 	begun := time.Now()
 	want := trained(t, quiet.api.URL(), train(t, quiet.api.URL(), "calm", smallTraining(epochs)))
@@ -124,7 +124,7 @@ func TestTrainingSurvivesKills(t *testing.T) {
 	quiet.kill()
 
 	dir := t.TempDir()
-	p := startProcess(t, dir)
+	p := startProcess(t, dir, "--checkpoint-every", "1s")
 	job := train(t, p.api.URL(), "stormy", smallTraining(epochs))
 	done := 0
 	for ; done < *trainingKills; done++ {
@@ -132,7 +132,7 @@ func TestTrainingSurvivesKills(t *testing.T) {
 		_, answer := call(t, http.MethodGet, p.api.URL()+"/v1/jobs/"+job, nil)
 		p.kill()
 		t.Logf("killed at %v, %v", answer["state"], answer["progress"])
-		p = startProcess(t, dir)
+		p = startProcess(t, dir, "--checkpoint-every", "1s")
 		if answer["state"] == "succeeded" {
 			break
 		}
