@@ -133,7 +133,7 @@ func TestMicroTokens(t *testing.T) {
 		t.Errorf("mt0-large on CUDA: %d", n)
 	}
 	c.DModel, c.Heads, c.DFF = 384, 6, 1024
-	if n := microTokens(c, DefaultTurnWork); n != 512 {
+	if n := microTokens(c, DefaultTurnWork); n != 256 {
 		t.Errorf("builtin: %d", n)
 	}
 }

@@ -56,8 +56,8 @@ type Options struct {
 
 // Turns of some milliseconds.
 const (
-	DefaultTurnWork = 4e9   // of a core or two
-	CUDATurnWork    = 400e9 // of a GPU
+	DefaultTurnWork = 2e9   // of a core or two
+	CUDATurnWork    = 200e9 // of a GPU
 )
 
 func (o *Options) check() error {

@@ -126,25 +126,42 @@ func TestTrainingSurvivesKills(t *testing.T) {
 	dir := t.TempDir()
 	p := startProcess(t, dir, "--checkpoint-every", "1s")
 	job := train(t, p.api.URL(), "stormy", smallTraining(epochs))
-	done := 0
-	for ; done < *trainingKills; done++ {
-		time.Sleep(time.Duration(rand.Float64() * float64(whole) / float64(*trainingKills) * 1.5))
-		_, answer := call(t, http.MethodGet, p.api.URL()+"/v1/jobs/"+job, nil)
+	steps := want["progress"].(map[string]any)["steps"].(float64)
+	for k := range *trainingKills {
+		state, step := reaches(t, p.api.URL(), job, steps*(float64(k)+rand.Float64())/float64(*trainingKills))
+		time.Sleep(time.Duration(rand.Float64() * float64(time.Second)))
 		p.kill()
-		t.Logf("killed at %v, %v", answer["state"], answer["progress"])
+		t.Logf("killed after step %v, %s", step, state)
 		p = startProcess(t, dir, "--checkpoint-every", "1s")
-		if answer["state"] == "succeeded" {
-			break
-		}
 	}
 	got := trained(t, p.api.URL(), job)
 	if got["digest"] != want["digest"] || got["version"] != "v1" {
-		t.Errorf("after %d kills: %v %v, not %v", done, got["version"], got["digest"], want["digest"])
+		t.Errorf("%v %v, not %v", got["version"], got["digest"], want["digest"])
 	}
 	if status, answer := call(t, http.MethodPost, p.api.URL()+"/v1/sentiment", map[string]any{"text": "In week 3 the pilot is a delight.", "adapter": "stormy"}); status != 200 {
 		t.Errorf("%d %v", status, answer)
 	}
-	t.Logf("undisturbed: %.1f s; %d kills", whole.Seconds(), done)
+	t.Logf("undisturbed: %.1f s for %v steps", whole.Seconds(), steps)
+}
+
+// reaches waits until a job has told of a step, or has come to its end.
+func reaches(t testing.TB, url, job string, step float64) (state string, at float64) {
+	t.Helper()
+	for deadline := time.Now().Add(jobPatience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		_, answer := call(t, http.MethodGet, url+"/v1/jobs/"+job, nil)
+		state = answer["state"].(string)
+		if progress, ok := answer["progress"].(map[string]any); ok {
+			at = progress["step"].(float64)
+		}
+		if at >= step || state == "succeeded" {
+			return state, at
+		}
+		if state == "failed" {
+			t.Fatalf("%v", answer["error"])
+		}
+	}
+	t.Fatalf("the job does not reach step %v", step)
+	return "", 0
 }
 
 // go test ./cmd/valence -run TestServingWhileTraining -v -serving-for 60s -serving-ratio 2

@@ -23,6 +23,7 @@ type reference struct {
 	Base         string               `json:"base"`
 	Objective    Objective            `json:"objective"`
 	Epochs       int                  `json:"epochs"`
+	LearningRate float64              `json:"learning_rate"` // 0 is the recipe's
 	ClipNorm     float64              `json:"clip_norm"`
 	ClassWeights []float64            `json:"class_weights"`
 	Labels       [][]int32            `json:"labels"`
@@ -64,6 +65,9 @@ func readReference(t *testing.T, path string) *reference {
 func (ref *reference) job(config *spec.Config) Job {
 	r := DefaultRecipe()
 	r.Objective, r.Epochs, r.ClipNorm, r.KeepOrder, r.Validation = ref.Objective, ref.Epochs, ref.ClipNorm, true, 0
+	if ref.LearningRate > 0 {
+		r.LearningRate = ref.LearningRate
+	}
 	d := Data{}
 	for _, path := range ref.Labels {
 		d.Labels = append(d.Labels, Label{words(path), words(path)})
@@ -147,6 +151,9 @@ func parity(t *testing.T, ref *reference) {
 			t.Errorf("step %d: loss %v, PEFT has %v", e.Step, e.Loss, want)
 		}
 		steps++
+		if steps == 1 || steps%25 == 0 {
+			t.Logf("step %d: losses within %.2g relatively so far", steps, worst)
+		}
 	})
 	if err != nil || done != whole {
 		t.Fatalf("%v, %v", done, err)

@@ -108,10 +108,10 @@ def validate(model, rows, labels, objective):
     return dict(loss=total / parts, written=written / len(rows), accuracy=right / len(rows))
 
 
-def train(base, rows, validation, labels, epochs, objective="seq2seq", clip=0.0, weights=None, steps=None):
+def train(base, rows, validation, labels, epochs, objective="seq2seq", clip=0.0, weights=None, steps=None, rate=RATE):
     model = get_peft_model(AutoModelForSeq2SeqLM.from_pretrained(base).float(), IA3Config(task_type="SEQ_2_SEQ_LM")).eval()
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(trained.values(), lr=RATE)
+    optimizer = torch.optim.AdamW(trained.values(), lr=rate)
     schedule = get_linear_schedule_with_warmup(optimizer, 0, -(-len(rows) // BATCH) * epochs)
     loss_of = dict(seq2seq=seq2seq, labels=trie)[objective]
     losses, reports, began = [], [], time.perf_counter()
@@ -130,7 +130,7 @@ def train(base, rows, validation, labels, epochs, objective="seq2seq", clip=0.0,
         if len(losses) == steps:
             break
     vectors = {n.replace(".ia3_l.default", ".ia3_l"): p.detach().flatten().tolist() for n, p in trained.items()}
-    return dict(objective=objective, epochs=epochs, clip_norm=clip, class_weights=weights, labels=labels, train=rows, validation=validation,
+    return dict(objective=objective, epochs=epochs, learning_rate=rate, clip_norm=clip, class_weights=weights, labels=labels, train=rows, validation=validation,
                 losses=losses, reports=reports, vectors=vectors)
 
 
@@ -161,13 +161,14 @@ def main():
     p.add_argument("--rows", type=Path)
     p.add_argument("--epochs", type=int, default=3)
     p.add_argument("--steps", type=int, help="stop after so many")
+    p.add_argument("--rate", type=float, default=RATE)
     a = p.parse_args()
     torch.set_num_threads(1)
     logging.set_verbosity_error()
     if not a.out:
         return fixtures()
     rows, validation, labels = from_file(a.rows, AutoTokenizer.from_pretrained(a.base))
-    write(a.out, str(a.base.resolve()), train(a.base, rows, validation, labels, a.epochs, steps=a.steps))
+    write(a.out, str(a.base.resolve()), train(a.base, rows, validation, labels, a.epochs, steps=a.steps, rate=a.rate))
 
 
 if __name__ == "__main__":
