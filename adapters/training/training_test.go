@@ -271,18 +271,7 @@ func TestPublishAgain(t *testing.T) {
 	s.Activate = jobs.ActivateIfBetter
 	d := f.put(t, reviews(90))
 	job := succeed(t, m, submit(t, m, "a", s, d).ID)
-	var checkpoint []byte
-	var result *jobs.Result
-	for result == nil {
-		out, err := f.Segment(t.Context(), s, d, jobs.Segment{
-			Job: "other", Adapter: "a", Checkpoint: checkpoint, Stop: func() bool { return false }, Report: func(jobs.Progress) {},
-			Share: func(func(context.Context) (jobs.Live, error)) {},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkpoint, result = out.Checkpoint, out.Result
-	}
+	result := resultOf(t, f, s, d)
 	for range 2 {
 		version, activated, err := f.Publish(t.Context(), job, *result)
 		if err != nil || version != "v1" || !activated {
