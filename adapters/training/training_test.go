@@ -307,7 +307,7 @@ func TestWarmStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.last = nil
-	start, err := f.Trainer.Live(t.Context(), warm, d, checkpoint)
+	start, err := f.Live(t.Context(), warm, d, checkpoint)
 	if err != nil || start.Step != 0 || start.Vectors[0] == 1 {
 		t.Errorf("%v, %+v", err, start.Vectors[:3])
 	}

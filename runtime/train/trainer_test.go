@@ -318,7 +318,7 @@ func TestLiveVectorsWhileTraining(t *testing.T) {
 	finish(t, tr)
 	close(stop)
 	wg.Wait()
-	if tr.LiveVectors(0) != tr.LiveVectors(0) {
+	if first, again := tr.LiveVectors(0), tr.LiveVectors(0); first != again {
 		t.Error("the vectors of one step have two addresses")
 	}
 }
