@@ -126,9 +126,6 @@ func (a *api) uploadDataset(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		d, err = a.Datasets.Put(r.Context(), u.name, u.format, u, u.mapping)
 	}
-	if err == nil {
-		err = u.finish()
-	}
 	// What went wrong with the body is the cause of what the reader of rows says of it.
 	if cause := u.cause(); cause != nil {
 		err = cause
@@ -143,8 +140,10 @@ func (a *api) uploadDataset(w http.ResponseWriter, r *http.Request) {
 
 // bodyError gives errors of reading a body their kind.
 func bodyError(err error) error {
-	if errors.Is(err, middleware.ErrBodyTooLarge) || errors.Is(err, table.ErrEncoding) {
-		return err
+	for _, known := range []error{middleware.ErrBodyTooLarge, table.ErrEncoding, errUpload, errReadBody} {
+		if errors.Is(err, known) {
+			return err
+		}
 	}
 	return fmt.Errorf("%w: %w", errReadBody, err)
 }

@@ -215,8 +215,17 @@ func (q *query) take(part *multipart.Part) error {
 	return nil
 }
 
-// Read reads the file.
-func (u *datasetUpload) Read(p []byte) (int, error) { return u.file.Read(p) }
+// Read reads the file. At its end it looks behind it, so that nothing is kept of an
+// upload that is wrong there.
+func (u *datasetUpload) Read(p []byte) (int, error) {
+	n, err := u.file.Read(p)
+	if errors.Is(err, io.EOF) {
+		if wrong := u.finish(); wrong != nil {
+			u.err, err = wrong, wrong
+		}
+	}
+	return n, err
+}
 
 // finish looks behind the file: nothing may stand there.
 func (u *datasetUpload) finish() error {

@@ -17,7 +17,8 @@ type watch struct {
 	std    streams
 	quiet  bool // no table
 	bar    *progressbar.ProgressBar
-	table  bool // its head is printed
+	left   string // time that the job last said it needs, with a comma before it, or ""
+	table  bool   // its head is printed
 	curves curves
 }
 
@@ -94,11 +95,10 @@ func (w *watch) progress(p client.Progress) {
 		return
 	}
 	w.curves.losses = append(w.curves.losses, point{p.Step, p.Loss})
-	left := ""
-	if p.SecondsLeft > 0 {
-		left = fmt.Sprintf(", %v left", (time.Duration(p.SecondsLeft) * time.Second).Round(time.Second))
+	if p.SecondsLeft > 0 { // none with the first step after a pause
+		w.left = fmt.Sprintf(", %v left", (time.Duration(p.SecondsLeft) * time.Second).Round(time.Second))
 	}
-	w.bar.Describe(fmt.Sprintf("training, loss %.4f%s", p.Loss, left))
+	w.bar.Describe(fmt.Sprintf("training, loss %.4f%s", p.Loss, w.left))
 	_ = w.bar.Set(p.Step) // a bar that cannot be drawn stops nothing
 }
 
