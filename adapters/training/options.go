@@ -79,6 +79,7 @@ type Trainer struct {
 
 	mu   sync.Mutex
 	last *work // of the segment that ended last, with its checkpoint, or nil
+	seen seen  // what Live read last
 }
 
 var (

@@ -2,6 +2,7 @@ package training
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 
 	"valence/adapters/jobs"
@@ -58,9 +59,40 @@ func diverged(r *train.Result) error {
 
 // Live gives the vectors that a checkpoint holds; see jobs.Trainer.
 func (t *Trainer) Live(ctx context.Context, s jobs.Spec, data jobs.Data, checkpoint []byte) (jobs.Live, error) {
+	sum := sha256.Sum256(checkpoint)
+	if live, ok, err := t.known(ctx, sum); ok {
+		return live, err
+	}
 	w, err := t.open(ctx, "", s, data, checkpoint)
 	if err != nil {
 		return jobs.Live{}, err
 	}
-	return w.moment(ctx)
+	live, err := w.moment(ctx)
+	if err == nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.seen = seen{sum, live}
+	}
+	return live, err
+}
+
+// seen is what a checkpoint holds. A job that rests is asked for often, and to read a
+// checkpoint takes its data.
+type seen struct {
+	at   [sha256.Size]byte
+	live jobs.Live
+}
+
+// known gives the vectors of a checkpoint that was left or read just before.
+func (t *Trainer) known(ctx context.Context, at [sha256.Size]byte) (live jobs.Live, ok bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.last != nil && t.last.at == at:
+		live, err = t.last.moment(ctx)
+		return live, true, err
+	case t.seen.at == at && t.seen.live.Vectors != nil:
+		return t.seen.live, true, nil
+	}
+	return jobs.Live{}, false, nil
 }

@@ -215,7 +215,8 @@ func TestLive(t *testing.T) {
 	}
 }
 
-// scores are those of "great item" by the model itself.
+// scores are those of "great item" by the model itself: each label is one token and the
+// end marker, so that the trie has one node.
 func scores(v *spec.Vectors, side adapters.Sidecar) []float64 {
 	tok := &words{text: map[int32]string{}}
 	ids, _ := tok.Encode("great item", optionsNone)
@@ -224,7 +225,11 @@ func scores(v *spec.Vectors, side adapters.Sidecar) []float64 {
 		e, _ := tok.Encode(l.Verbaliser, optionsNone)
 		paths = append(paths, e.IDs[0])
 	}
-	return softmax(logits(v.Data, ids.IDs, nil, paths))
+	x := logits(v.Data, ids.IDs, nil, paths)
+	for i := range x {
+		x[i] /= side.Temperature // as fitted, once the version answers
+	}
+	return softmax(x)
 }
 
 // if_better activates what is better on the same rows, and nothing else; the same result
@@ -310,6 +315,9 @@ func TestWarmStart(t *testing.T) {
 	start, err := f.Live(t.Context(), warm, d, checkpoint)
 	if err != nil || start.Step != 0 || start.Vectors[0] == 1 {
 		t.Errorf("%v, %+v", err, start.Vectors[:3])
+	}
+	if again, err := f.Live(t.Context(), warm, jobs.Data{Dataset: "sha256:gone"}, checkpoint); err != nil || again.Step != 0 || !slices.Equal(again.Vectors, start.Vectors) {
+		t.Errorf("a checkpoint is read again for its vectors: %v", err)
 	}
 	checkpoint = segment(false).Checkpoint
 	result := segment(false).Result

@@ -123,27 +123,33 @@ func (t *Trainer) checkParts(f *findings) {
 	}
 }
 
+// estimated is how many micro-batches of a step Estimate times at most.
+const estimated = 4
+
 // Estimate tells how long the job will take on the model from its start, by timing a
-// part of a step, twice since the first warms up: a micro-batch of middling texts. It
-// changes nothing, and holds for the load that the machine has at the moment.
+// step or a part of it, twice since the first warms up. It changes nothing, and holds for
+// the load that the machine has at the moment.
 func (t *Trainer) Estimate(ctx context.Context) (time.Duration, error) {
 	var pupils []pupil
 	for _, r := range t.runs {
 		pupils = append(pupils, t.pupils(r)...)
 	}
 	batches := t.microBatches(pupils)
-	batch := batches[len(batches)/2]
 	var took time.Duration
+	timed := 0
 	for range 2 {
 		begin := time.Now()
-		if err := t.teach(ctx, batch, make([]outcome, len(t.runs))); err != nil {
-			return 0, fmt.Errorf("train: estimate: %w", err)
+		timed = 0
+		for k := range min(estimated, len(batches)) { // long texts and short ones
+			batch := batches[k*len(batches)/min(estimated, len(batches))]
+			if err := t.teach(ctx, batch, make([]outcome, len(t.runs))); err != nil {
+				return 0, fmt.Errorf("train: estimate: %w", err)
+			}
+			for _, p := range batch {
+				timed += len(p.IDs)
+			}
 		}
 		took = time.Since(begin)
-	}
-	timed := 0
-	for _, p := range batch {
-		timed += len(p.IDs)
 	}
 	return time.Duration(float64(took) * t.work() / float64(timed)), nil
 }
