@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -17,18 +18,33 @@ func (m *Manager) Live(ctx context.Context, id string) (Live, error) {
 			return live, err
 		}
 	}
-	job, err := m.Get(ctx, id)
-	if err != nil {
-		return Live{}, err
-	}
-	if job.Checkpoint == 0 {
-		return Live{}, fmt.Errorf("job %s: %w", id, ErrNoLive)
-	}
-	checkpoint, err := m.readCheckpoint(ctx, id, job.Checkpoint)
+	job, checkpoint, err := m.lastCheckpoint(ctx, id)
 	if err != nil {
 		return Live{}, err
 	}
 	return m.o.Trainer.Live(ctx, job.Spec, job.Data, checkpoint)
+}
+
+// lastCheckpoint reads a job and its last checkpoint, which may be replaced, or gone with
+// the job's success, between the two.
+func (m *Manager) lastCheckpoint(ctx context.Context, id string) (Job, []byte, error) {
+	job, err := m.Get(ctx, id)
+	for {
+		if err != nil {
+			return Job{}, nil, err
+		}
+		if job.Checkpoint == 0 {
+			return Job{}, nil, fmt.Errorf("job %s: %w", id, ErrNoLive)
+		}
+		checkpoint, errRead := m.readCheckpoint(ctx, id, job.Checkpoint)
+		if !errors.Is(errRead, ErrDamaged) {
+			return job, checkpoint, errRead
+		}
+		before := job.Checkpoint
+		if job, err = m.Get(ctx, id); err == nil && job.Checkpoint == before {
+			return Job{}, nil, errRead
+		}
+	}
 }
 
 // live asks the trainer, if it shares its vectors at this moment.

@@ -31,6 +31,9 @@ func Live(ctx context.Context, m Jobs, adapter, id string) (adapters.Live, error
 	}
 	live, err := m.Live(ctx, id)
 	if errors.Is(err, jobs.ErrNoLive) {
+		if job, err := m.Get(ctx, id); err == nil && job.Version != "" { // it has just been published
+			return adapters.Live{Version: job.Version}, nil
+		}
 		return adapters.Live{}, fmt.Errorf("%w: %w; it is %s", adapters.ErrNotFound, err, job.State)
 	}
 	if err != nil {
