@@ -1,5 +1,6 @@
 #include "native.h"
 
+#include "guard.h"
 #include "rows.h"
 
 #include <ATen/Parallel.h>
@@ -8,21 +9,7 @@
 #include <torch/torch.h>
 #include <torch/version.h>
 
-// Defined by gotch's torch_api.h; strings in it are malloc'ed.
-extern thread_local char *torch_last_err;
-
 namespace {
-
-template <class F>
-auto guarded(F f, decltype(f()) failed) -> decltype(f()) {
-  try {
-    return f();
-  } catch (const std::exception &e) {
-    free(torch_last_err);
-    torch_last_err = strdup(e.what());
-    return failed;
-  }
-}
 
 // Rows of the smallest block that goes to oneDNN, and of the largest.
 constexpr int64_t kBlock = 64, kLargest = 4096;
@@ -186,8 +173,6 @@ at::Tensor places(at::IntArrayRef row, const at::TensorOptions &options) {
   }
   return at;
 }
-
-at::Tensor &ref(vl_tensor t) { return *static_cast<at::Tensor *>(t); }
 
 }  // namespace
 

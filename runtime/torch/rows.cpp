@@ -60,3 +60,25 @@ KERNEL void row_product_back(const float *__restrict g, const float *__restrict 
     dl[i] += gh * u[i];
   }
 }
+
+KERNEL float row_levels(const float *__restrict x, uint8_t *__restrict y, int64_t d, int top) {
+  float lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= d; i += kLanes) {
+    for (int64_t j = 0; j < kLanes; j++) {
+      float a = std::fabs(x[i + j]);
+      lanes[j] = a > lanes[j] ? a : lanes[j];
+    }
+  }
+  float largest = 0;
+  for (; i < d; i++) largest = std::fabs(x[i]) > largest ? std::fabs(x[i]) : largest;
+  for (float lane : lanes) largest = lane > largest ? lane : largest;
+  float by = largest > 0 ? top / largest : 0;
+  float zero = top + 1.5f;  // what is cut off below it is rounded
+  for (i = 0; i < d; i++) y[i] = static_cast<uint8_t>(static_cast<int32_t>(x[i] * by + zero));
+  return largest / top;
+}
+
+KERNEL void row_times(float *__restrict y, float by, int64_t d) {
+  for (int64_t i = 0; i < d; i++) y[i] *= by;
+}

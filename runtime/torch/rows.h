@@ -13,5 +13,9 @@ void row_norm_back(const float *g, const float *x, const float *w, float r, floa
 void row_product(const float *h, const float *u, const float *l, float *y, int64_t d);
 // row_product_back gives the gradients dh (not where h is null) and du, and adds that of l to dl.
 void row_product_back(const float *g, const float *h, const float *u, const float *l, float *dh, float *du, float *dl, int64_t d);
+// row_levels is y = round(x / step) + top + 1 with step = max|x| / top, which it returns; all top + 1 for a row of zeros.
+float row_levels(const float *x, uint8_t *y, int64_t d, int top);
+// row_times is y times a number.
+void row_times(float *y, float by, int64_t d);
 
 #endif

@@ -19,6 +19,7 @@ func (t Tensor) Defined() bool { return t.c != nil }
 type Scope struct {
 	thread *Thread
 	live   []lib.Ctensor
+	packed []Packed
 	out    *lib.Ctensor // its own allocation: cgo checks the whole object that a pointer points into
 	err    error
 }
@@ -109,6 +110,7 @@ func (s *Scope) Free() {
 		s.release(c)
 	}
 	clear(s.live)
+	s.freePacked()
 	s.live, s.err = s.live[:0], nil
 }
 

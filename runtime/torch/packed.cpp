@@ -1,0 +1,202 @@
+#include "packed.h"
+
+#include "guard.h"
+#include "rows.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/torch.h>
+
+namespace {
+
+using Scalars = c10::List<std::optional<at::Scalar>>;
+
+// Packed is a weight [out, in] laid out for one way of multiplying.
+struct Packed {
+  int64_t out, in, bytes;
+  explicit Packed(const at::Tensor &w, int64_t size) : out(w.size(0)), in(w.size(1)), bytes(w.numel() * size) {}
+  virtual ~Packed() = default;
+  // multiply is rows W^T: rows [n, in] float32 and contiguous, the result [n, out] float32.
+  virtual at::Tensor multiply(const at::Tensor &rows) const = 0;
+};
+
+// oneDNN compiles and keeps code for every number of rows that it meets. kStep rounds small ones up and kLargest cuts large
+// ones, so that few numbers are met however batches come.
+constexpr int64_t kStep = 8, kSmall = 64, kLargest = 4096;
+
+// next_block is the rows that the next product takes of n that are left, and those that it is filled up to.
+std::pair<int64_t, int64_t> next_block(int64_t n) {
+  if (n == 1) return {1, 1};
+  if (n < kSmall) return {n, (n + kStep - 1) / kStep * kStep};
+  int64_t size = kLargest;
+  while (size > n) size /= 2;
+  return {size, size};
+}
+
+// by_blocks is f(rows), which multiplies rows [n, in], by blocks of few sizes: [n, out] float32.
+template <class F>
+at::Tensor by_blocks(const at::Tensor &rows, int64_t out, F f) {
+  int64_t n = rows.size(0);
+  if (next_block(n) == std::pair{n, n}) return f(rows).to(at::kFloat);
+  auto result = at::empty({n, out}, rows.options().dtype(at::kFloat));
+  for (int64_t at = 0; at < n;) {
+    auto [take, size] = next_block(n - at);
+    auto part = rows.narrow(0, at, take);
+    if (size > take) {
+      auto filled = at::zeros({size, rows.size(1)}, rows.options());
+      filled.narrow(0, 0, take).copy_(part);
+      part = filled;
+    }
+    result.narrow(0, at, take).copy_(f(part).narrow(0, 0, take));
+    at += take;
+  }
+  return result;
+}
+
+struct BFloat16 final : Packed {
+  at::Tensor w;
+  explicit BFloat16(const at::Tensor &weight) : Packed(weight, 2) {
+    static const auto reorder = c10::Dispatcher::singleton()
+                                    .findSchemaOrThrow("mkldnn::_reorder_linear_weight", "")
+                                    .typed<at::Tensor(const at::Tensor &, std::optional<int64_t>)>();
+    w = reorder.call(weight.to(at::kBFloat16).contiguous(), kSmall);
+  }
+  at::Tensor multiply(const at::Tensor &rows) const override {
+    static const auto linear = c10::Dispatcher::singleton()
+                                   .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
+                                   .typed<at::Tensor(const at::Tensor &, const at::Tensor &, const std::optional<at::Tensor> &,
+                                                     std::string_view, Scalars, std::optional<std::string_view>)>();
+    return by_blocks(rows.to(at::kBFloat16), out,
+                     [&](const at::Tensor &part) { return linear.call(part, w, std::nullopt, "none", Scalars(), std::nullopt); });
+  }
+};
+
+// Float16 keeps its outputs in as many parts as there are threads: FBGEMM's product runs on one.
+struct Float16 final : Packed {
+  std::vector<at::Tensor> parts;
+  at::Tensor zeros;
+  int64_t width;
+  explicit Float16(const at::Tensor &weight) : Packed(weight, 2), zeros(at::zeros({weight.size(0)})) {
+    auto w = weight.to(at::kFloat).contiguous();
+    auto threads = std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), out / 64));
+    width = (out + threads - 1) / threads;
+    for (int64_t at = 0; at < out; at += width) {
+      parts.push_back(at::fbgemm_pack_gemm_matrix_fp16(w.narrow(0, at, std::min(width, out - at)).contiguous()));
+    }
+  }
+  at::Tensor multiply(const at::Tensor &rows) const override {
+    auto part = [&](int64_t i) {
+      return at::fbgemm_linear_fp16_weight_fp32_activation(rows, parts[i], zeros.narrow(0, 0, std::min(width, out - i * width)));
+    };
+    if (parts.size() == 1) return part(0);
+    auto result = at::empty({rows.size(0), out}, rows.options());
+    at::parallel_for(0, parts.size(), 1, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; i++) {
+        result.narrow(1, i * width, std::min(width, out - i * width)).copy_(part(i));
+      }
+    });
+    return result;
+  }
+};
+
+// levels is the largest level on either side of zero. Without VNNI oneDNN adds pairs of products in 16 bits, which two full
+// ones overflow: rows then have 7 bits (the "reduce_range" of PyTorch's quantisers).
+int levels() {
+  static const int n = __builtin_cpu_supports("avx512vnni") || __builtin_cpu_supports("avxvnni") ? 127 : 63;
+  return n;
+}
+
+struct Int8 final : Packed {
+  at::Tensor w, scales, zero;
+  explicit Int8(const at::Tensor &weight) : Packed(weight, 1), zero(at::zeros({1}, at::kLong)) {
+    static const auto pack = c10::Dispatcher::singleton()
+                                 .findSchemaOrThrow("onednn::qlinear_prepack", "")
+                                 .typed<at::Tensor(at::Tensor, std::optional<torch::List<int64_t>>)>();
+    auto wide = weight.to(at::kFloat);
+    auto largest = wide.abs().amax(1, /*keepdim=*/true).clamp_min(1e-30);
+    scales = (largest / 127).flatten();
+    w = pack.call((wide * (127 / largest)).round().to(at::kChar), std::nullopt);
+  }
+  at::Tensor multiply(const at::Tensor &rows) const override {
+    static const auto linear =
+        c10::Dispatcher::singleton()
+            .findSchemaOrThrow("onednn::qlinear_pointwise", "")
+            .typed<at::Tensor(at::Tensor, double, int64_t, at::Tensor, at::Tensor, at::Tensor, std::optional<at::Tensor>, double,
+                              int64_t, std::optional<at::ScalarType>, std::string_view, Scalars, std::string_view)>();
+    int64_t n = rows.size(0);
+    auto q = at::empty(rows.sizes(), rows.options().dtype(at::kByte));
+    auto steps = at::empty({n}, rows.options());
+    const auto *x = rows.const_data_ptr<float>();
+    auto *y = q.data_ptr<uint8_t>();
+    auto *step = steps.data_ptr<float>();
+    int top = levels();
+    auto grain = std::max<int64_t>(1, 32768 / in);
+    at::parallel_for(0, n, grain, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; i++) step[i] = row_levels(x + i * in, y + i * in, in, top);
+    });
+    auto result = by_blocks(q, out, [&](const at::Tensor &part) {
+      return linear.call(part, 1.0, top + 1, w, scales, zero, std::nullopt, 1.0, 0, at::kFloat, "none", Scalars(), "");
+    });
+    auto *z = result.data_ptr<float>();
+    at::parallel_for(0, n, std::max<int64_t>(1, 32768 / out), [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; i++) row_times(z + i * out, step[i], out);
+    });
+    return result;
+  }
+};
+
+at::Tensor multiply(const at::Tensor &x, const Packed &p) {
+  TORCH_CHECK(x.is_cpu() && x.scalar_type() == at::kFloat && x.size(-1) == p.in, "packed linear: rows of ", x.size(-1), " ",
+              x.scalar_type(), " for a weight of ", p.in, " inputs");
+  auto shape = x.sizes().vec();
+  shape.back() = p.out;
+  return p.multiply(x.reshape({-1, p.in}).contiguous()).view(shape);
+}
+
+// PackedLinear keeps nothing of its input: the weight is never learnt.
+struct PackedLinear : torch::autograd::Function<PackedLinear> {
+  static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &x, const at::Tensor &w, int64_t packed) {
+    ctx->save_for_backward({w});
+    return multiply(x, *reinterpret_cast<const Packed *>(packed));
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx, const torch::autograd::variable_list &out) {
+    auto w = ctx->get_saved_variables()[0];
+    auto g = out[0];
+    if (w.scalar_type() == at::kBFloat16) return {at::matmul(g.to(at::kBFloat16), w).to(at::kFloat), at::Tensor(), at::Tensor()};
+    return {at::matmul(g, w.to(at::kFloat)), at::Tensor(), at::Tensor()};
+  }
+};
+
+Packed *pack(const at::Tensor &w, int format) {
+  TORCH_CHECK(w.is_cpu() && w.dim() == 2, "pack: a matrix on the CPU is needed");
+  switch (format) {
+    case vl_bfloat16: return new BFloat16(w);
+    case vl_float16: return new Float16(w);
+    case vl_int8: return new Int8(w);
+  }
+  TORCH_CHECK(false, "pack: no format ", format);
+}
+
+}  // namespace
+
+extern "C" {
+
+vl_packed vl_pack(vl_tensor w, int format) {
+  return guarded([&]() -> vl_packed { return pack(ref(w), format); }, nullptr);
+}
+
+void vl_packed_free(vl_packed p) { delete static_cast<Packed *>(p); }
+
+int64_t vl_packed_bytes(vl_packed p) { return static_cast<Packed *>(p)->bytes; }
+
+vl_tensor vl_packed_linear(vl_tensor x, vl_packed p, vl_tensor w) {
+  return guarded(
+      [&]() -> vl_tensor {
+        const at::Tensor &in = ref(x);
+        if (!at::GradMode::is_enabled() || !in.requires_grad()) return new at::Tensor(multiply(in, *static_cast<Packed *>(p)));
+        return new at::Tensor(PackedLinear::apply(in, ref(w), reinterpret_cast<int64_t>(p)));
+      },
+      nullptr);
+}
+
+}  // extern "C"

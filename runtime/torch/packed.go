@@ -1,0 +1,71 @@
+package torch
+
+// #include "packed.h"
+import "C"
+
+import (
+	"fmt"
+
+	lib "github.com/sugarme/gotch/libtch"
+)
+
+// Format is how a frozen weight is laid out and multiplied on a CPU. Rows and results
+// are float32 in all of them, and a row's result depends on that row alone.
+type Format int32
+
+const (
+	// PackedBFloat16 rounds rows and weights to bfloat16 and sums in float32.
+	PackedBFloat16 Format = C.vl_bfloat16
+	// PackedFloat16 rounds weights to float16.
+	PackedFloat16 Format = C.vl_float16
+	// PackedInt8 has 8 bits a weight, with a scale for each output, and 8 bits (7 on a CPU
+	// without VNNI) a number of a row, with a scale for each row. Sums are exact.
+	PackedInt8 Format = C.vl_int8
+)
+
+// Packed is a weight [out, in] in a Format. It belongs to the Scope that made it, and
+// its zero value stands for "none".
+type Packed struct{ c C.vl_packed }
+
+// Defined tells whether p is not the zero Packed.
+func (p Packed) Defined() bool { return p.c != nil }
+
+// Bytes is the memory of the weight.
+func (p Packed) Bytes() int64 { return int64(C.vl_packed_bytes(p.c)) }
+
+// Pack lays out w [out, in], which is not needed afterwards.
+func (s *Scope) Pack(w Tensor, f Format) Packed {
+	if !s.ok(w) {
+		return Packed{}
+	}
+	p := Packed{C.vl_pack(C.vl_tensor(w.c), C.int(f))}
+	if p.c == nil {
+		if s.err = lastErr(); s.err == nil {
+			s.err = fmt.Errorf("torch: pack gave neither a weight nor an error")
+		}
+		return p
+	}
+	s.packed = append(s.packed, p)
+	s.thread.live.Add(1)
+	return p
+}
+
+// PackedLinear is x Wᵀ: x [..., in] float32. Where gradients are recorded, w, the same
+// weight as a tensor of any type, is what the way back multiplies by.
+func (s *Scope) PackedLinear(x Tensor, p Packed, w Tensor) Tensor {
+	if !s.ok(x, w) {
+		return Tensor{}
+	}
+	if !p.Defined() {
+		return s.Fail("packed linear: there is no weight")
+	}
+	return s.own(lib.Ctensor(C.vl_packed_linear(C.vl_tensor(x.c), p.c, C.vl_tensor(w.c))))
+}
+
+func (s *Scope) freePacked() {
+	for _, p := range s.packed {
+		C.vl_packed_free(p.c)
+		s.thread.live.Add(-1)
+	}
+	s.packed = nil
+}

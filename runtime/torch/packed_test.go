@@ -1,0 +1,184 @@
+package torch_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"valence/runtime/torch"
+)
+
+// formats and the error of a product that rounding may give, as a share of the norms of
+// row and weight.
+var formats = map[string]struct {
+	format torch.Format
+	near   float64
+}{
+	"bfloat16": {torch.PackedBFloat16, 1.0 / 256},
+	"float16":  {torch.PackedFloat16, 1.0 / 2048},
+	"int8":     {torch.PackedInt8, 1.0 / 127},
+}
+
+func random(rng *rand.Rand, n int) []float32 {
+	out := make([]float32, n)
+	for i := range out {
+		out[i] = float32(rng.NormFloat64())
+	}
+	return out
+}
+
+// product is x wᵀ in float64, and the product of the norms of each row and output.
+func product(x, w []float32, in int) (y, size []float64) {
+	for r := range len(x) / in {
+		for o := range len(w) / in {
+			var dot, xx, ww float64
+			for i := range in {
+				a, b := float64(x[r*in+i]), float64(w[o*in+i])
+				dot, xx, ww = dot+a*b, xx+a*a, ww+b*b
+			}
+			y, size = append(y, dot), append(size, math.Sqrt(xx*ww))
+		}
+	}
+	return y, size
+}
+
+func TestPackedLinear(t *testing.T) {
+	for name, f := range formats {
+		t.Run(name, func(t *testing.T) {
+			th := start(t)
+			rng := rand.New(rand.NewPCG(1, 2))
+			for _, size := range [][2]int{{64, 96}, {384, 200}, {40, 1}} {
+				in, out := size[0], size[1]
+				w := random(rng, in*out)
+				for _, n := range []int{1, 2, 8, 9, 33, 64, 65, 200} {
+					x := random(rng, n*in)
+					for i := range in { // rows of very different size share a batch
+						x[i] *= 1000
+						x[(n-1)*in+i] *= 0.001
+					}
+					want, scale := product(x, w, in)
+					do(t, th, func(s *torch.Scope) error {
+						weight := s.Float32s(w, int64(out), int64(in))
+						p := s.Pack(weight, f.format)
+						got := read(t, s, s.PackedLinear(s.Float32s(x, int64(n), int64(in)), p, weight))
+						for i := range got {
+							if d := math.Abs(float64(got[i]) - want[i]); !(d <= f.near*scale[i]) {
+								t.Fatalf("%d rows, %v: element %d is %v, want %v", n, size, i, got[i], want[i])
+							}
+						}
+						return nil
+					})
+				}
+			}
+		})
+	}
+}
+
+// A row's product is the same to the last bit whatever stands beside it.
+func TestPackedRowsAreAlone(t *testing.T) {
+	for name, f := range formats {
+		t.Run(name, func(t *testing.T) {
+			th := start(t)
+			rng := rand.New(rand.NewPCG(3, 4))
+			const in, out, most = 384, 256, 300
+			x, w := random(rng, most*in), random(rng, out*in)
+			do(t, th, func(s *torch.Scope) error {
+				weight := s.Float32s(w, out, in)
+				p := s.Pack(weight, f.format)
+				rows := s.Float32s(x, most, in)
+				all := read(t, s, s.PackedLinear(rows, p, weight))
+				for _, n := range []int64{1, 2, 7, 8, 40, 64, 100, 129} {
+					for at := int64(0); at+n <= most; at += 61 {
+						got := read(t, s, s.PackedLinear(s.Narrow(rows, 0, at, n), p, weight))
+						for i := range got {
+							if got[i] != all[at*out+int64(i)] {
+								t.Fatalf("%d rows from %d: element %d is %v, in the whole batch %v", n, at, i, got[i], all[at*out+int64(i)])
+							}
+						}
+					}
+				}
+				return nil
+			})
+		})
+	}
+}
+
+func TestPackedGradients(t *testing.T) {
+	for name, f := range formats {
+		t.Run(name, func(t *testing.T) {
+			th := start(t)
+			rng := rand.New(rand.NewPCG(5, 6))
+			const n, in, out = 5, 64, 48
+			x, w, g := random(rng, n*in), random(rng, out*in), random(rng, n*out)
+			across := make([]float32, len(w)) // w's transpose, whose product with g is the gradient
+			for o := range out {
+				for i := range in {
+					across[i*out+o] = w[o*in+i]
+				}
+			}
+			want, scale := product(g, across, out)
+			do(t, th, func(s *torch.Scope) error {
+				weight := s.Float32s(w, out, in)
+				p := s.Pack(weight, f.format)
+				if f.format == torch.PackedBFloat16 {
+					weight = s.To(weight, torch.BFloat16)
+				}
+				leaf := s.Leaf(s.Float32s(x, n, in))
+				var y torch.Tensor
+				s.WithGradients(func() { y = s.PackedLinear(leaf, p, weight) })
+				got := read(t, s, s.Gradients([]torch.Tensor{y}, []torch.Tensor{s.Float32s(g, n, out)}, []torch.Tensor{leaf})[0])
+				for i := range got {
+					if d := math.Abs(float64(got[i]) - want[i]); !(d <= f.near*scale[i]) {
+						t.Fatalf("element %d is %v, want %v", i, got[i], want[i])
+					}
+				}
+				return nil
+			})
+		})
+	}
+}
+
+func TestPackedZerosAndBytes(t *testing.T) {
+	th := start(t)
+	for name, f := range formats {
+		do(t, th, func(s *torch.Scope) error {
+			weight := s.Full(0, torch.Float32, 16, 32)
+			p := s.Pack(weight, f.format)
+			for _, y := range read(t, s, s.PackedLinear(s.Full(0, torch.Float32, 3, 32), p, weight)) {
+				if y != 0 {
+					t.Errorf("%s: 0 times 0 is %v", name, y)
+				}
+			}
+			want := int64(16 * 32 * 2)
+			if f.format == torch.PackedInt8 {
+				want /= 2
+			}
+			if p.Bytes() != want {
+				t.Errorf("%s: %d bytes, want %d", name, p.Bytes(), want)
+			}
+			return nil
+		})
+	}
+}
+
+func TestPackedErrors(t *testing.T) {
+	th := start(t)
+	for name, f := range map[string]func(s *torch.Scope){
+		"rows of 5": func(s *torch.Scope) {
+			w := s.Full(1, torch.Float32, 3, 4)
+			s.PackedLinear(s.Full(1, torch.Float32, 2, 5), s.Pack(w, torch.PackedInt8), w)
+		},
+		"no format":          func(s *torch.Scope) { s.Pack(s.Full(1, torch.Float32, 3, 4), 9) },
+		"a matrix":           func(s *torch.Scope) { s.Pack(s.Full(1, torch.Float32, 3), torch.PackedInt8) },
+		"there is no weight": func(s *torch.Scope) { w := s.Full(1, torch.Float32, 3, 4); s.PackedLinear(w, torch.Packed{}, w) },
+	} {
+		err := th.Do(t.Context(), torch.Serving, func(s *torch.Scope) error { f(s); return nil })
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if th.Live() != 0 {
+			t.Errorf("%s: %d handles live", name, th.Live())
+		}
+	}
+}
