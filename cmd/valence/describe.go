@@ -10,7 +10,7 @@ import (
 // describe tells callers of the base.
 func (f *baseFlags) describe(s *stack) handlers.Base {
 	return handlers.Base{
-		Name: publicName(s.base.Name), Digest: s.base.Digest(), DType: s.model.DType().String(), Device: s.thread.Device().String(),
+		Name: publicName(s.base.Name), Digest: s.base.Digest(), DType: s.model.Precision(), Device: s.thread.Device().String(),
 		Config: s.base.Config, MaxTokens: f.MaxTokens,
 	}
 }

@@ -109,7 +109,7 @@ func (c *doctorCmd) report(s *stack) *report {
 	config := s.base.Config
 	r := &report{
 		Version: version(), Libtorch: torch.Version(), CPU: cpuName(), Cores: runtime.NumCPU(),
-		Device: s.thread.Device().String(), Threads: s.thread.Threads(), Dtype: s.model.DType().String(),
+		Device: s.thread.Device().String(), Threads: s.thread.Threads(), Dtype: s.model.Precision(),
 		Base: s.base.Name, Digest: s.base.Digest(), ModelType: config.ModelType,
 		BaseParameters: config.Parameters(), Unused: s.base.Unused(),
 		WeightBytes: s.model.Bytes(), LoadSeconds: s.loaded.Seconds(),

@@ -36,7 +36,7 @@ func TestUsageSaysWhatIsAllowed(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"predict", "--dtype", "int4", "x"}, `must be one of "auto","float32","bfloat16"`},
+		{[]string{"predict", "--dtype", "int4", "x"}, `must be one of "auto","float32","bfloat16","float16","int8"`},
 		{[]string{"predict", "--device", "tpu", "x"}, "allowed are auto, cpu, cuda and cuda:N"},
 		{[]string{"predict", "--base", "/no/such", "x"}, "there is no such folder"},
 		{[]string{"predict", "--threads=-1", "x"}, "allowed are 0"},

@@ -217,7 +217,7 @@ func (c *serveCmd) logBase(log *slog.Logger, s *stack) {
 		log.Warn("the base has tensors that no T5 uses; they are ignored", "tensors", unused)
 	}
 	log.Info("loaded", "base", s.base.Name, "digest", s.base.Digest(), "parameters", s.base.Config.Parameters(),
-		"device", s.thread.Device(), "dtype", s.model.DType(), "threads", s.thread.Threads(),
+		"device", s.thread.Device(), "dtype", s.model.Precision(), "threads", s.thread.Threads(),
 		"adapters", len(s.adapters.List()), "seconds", s.loaded.Seconds())
 }
 

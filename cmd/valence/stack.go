@@ -59,6 +59,10 @@ func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err erro
 		return nil, err
 	}
 	s.whyCPU = why
+	precision, err := f.precision(device)
+	if err != nil {
+		return nil, err
+	}
 	if s.base, err = openBase(ctx, f.Base, o); err != nil {
 		return nil, err
 	}
@@ -66,7 +70,8 @@ func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err erro
 		return nil, fmt.Errorf("base %s: %w", s.base.Name, err)
 	}
 	s.thread = torch.Start(torch.Options{Device: device, Threads: f.Threads})
-	s.model, err = mt5.Load(ctx, s.thread, s.base.Config, s.base, mt5.Options{DType: f.dtype(device), Progress: o.progress})
+	precision.Progress = o.progress
+	s.model, err = mt5.Load(ctx, s.thread, s.base.Config, s.base, precision)
 	if err != nil {
 		return nil, fmt.Errorf("base %s: %w", s.base.Name, err)
 	}

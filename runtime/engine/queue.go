@@ -17,7 +17,7 @@ type queue struct {
 	mu      sync.Mutex
 	changed sync.Cond
 	rows    []*row
-	permits int // given out
+	permits int           // given out
 	running chan struct{} // closed at the end of the batch that runs; nil while none does
 	closed  bool
 	perRow  time.Duration // moving average of the time one row takes; 0 before the first batch

@@ -119,7 +119,7 @@ func (st *study) logProbs(p *pass, x torch.Tensor, q *questions) (whole, among t
 		return s.IndexSelect(x, 0, s.Int64s(places, int64(len(places))))
 	}
 	if len(q.whole) > 0 {
-		whole = s.LogSoftmax(p.logits(at(q.whole), m.head))
+		whole = s.LogSoftmax(p.vocabulary(at(q.whole)))
 	}
 	if n := int64(len(q.among)); n > 0 {
 		k := int64(len(q.next))

@@ -75,7 +75,7 @@ func (p *past) handles() []torch.Tensor {
 // into it, and gives the states [N, L, D] after the final norm.
 func (p *pass) decode(ids torch.Tensor, n, l int64, mem memory, before *past) torch.Tensor {
 	m, s := p.m, p.s
-	x := s.Embedding(m.shared, ids)
+	x := p.embed(ids)
 	p.saw(0, x)
 	bias := m.decoder.bias.rows(s, before.length, l)
 	next := past{length: before.length + l}
@@ -120,8 +120,32 @@ func (p *pass) crossAttention(x torch.Tensor, a attention, n, l int64, mem keyVa
 // logits reads the head for states x [n, D]: [n, rows of head] in float32. A tied
 // head sees states scaled by D^-0.5, as transformers 4 has it.
 func (p *pass) logits(x, head torch.Tensor) torch.Tensor {
+	return p.s.To(p.s.Linear(p.scaled(x), p.s.To(head, p.m.dtype)), torch.Float32)
+}
+
+// scaled is x as the head sees it.
+func (p *pass) scaled(x torch.Tensor) torch.Tensor {
 	if p.m.headScale.Defined() {
-		x = p.s.Mul(x, p.m.headScale)
+		return p.s.Mul(x, p.m.headScale)
 	}
-	return p.s.To(p.s.Linear(x, head), torch.Float32)
+	return x
+}
+
+// vocabulary is logits of all the head's rows.
+func (p *pass) vocabulary(x torch.Tensor) torch.Tensor {
+	m := p.m
+	if m.packed == 0 {
+		return p.logits(x, m.head)
+	}
+	if !m.whole.Defined() {
+		format := m.packed
+		if format == torch.PackedInt8 { // whose errors choose another token too often
+			format = torch.PackedBFloat16
+		}
+		if m.whole = m.owned.Pack(m.head, format); m.owned.Err() != nil {
+			return p.s.Fail("head: %w", m.owned.Err())
+		}
+		m.bytes.Add(m.whole.Bytes())
+	}
+	return p.s.PackedLinear(p.scaled(x), m.whole, m.head)
 }

@@ -43,7 +43,7 @@ func (p *pass) pad(rows [][]int32) inputs {
 // encode gives the encoder's states [B, T, D].
 func (p *pass) encode(in inputs) torch.Tensor {
 	m, s := p.m, p.s
-	x := s.Embedding(m.shared, in.ids)
+	x := p.embed(in.ids)
 	p.saw(0, x)
 	bias := p.encoderBias(in)
 	for i, b := range m.encoder.blocks {

@@ -42,7 +42,7 @@ func (p *pass) generate(ctx context.Context, b *spec.Batch, maxNew int) ([][]int
 			return nil, err
 		}
 		x := p.decode(s.Int64s(g.last, in.rows, 1), in.rows, 1, mem, written)
-		best := s.ArgMax(p.logits(s.Reshape(x, in.rows, int64(c.DModel)), p.m.head))
+		best := s.ArgMax(p.vocabulary(s.Reshape(x, in.rows, int64(c.DModel))))
 		ids, err := s.ReadInt64s(best)
 		if err != nil {
 			return nil, err

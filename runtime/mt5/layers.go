@@ -32,6 +32,11 @@ func (p *pass) drop(x torch.Tensor) torch.Tensor {
 	return p.s.Dropout(x, p.keys, p.salt, p.rate)
 }
 
+// embed reads the embeddings of ids.
+func (p *pass) embed(ids torch.Tensor) torch.Tensor {
+	return p.s.To(p.s.Embedding(p.m.shared, ids), p.m.dtype)
+}
+
 func (p *pass) saw(layer int, x torch.Tensor) {
 	if p.watch != nil {
 		p.watch(layer, x)
@@ -59,6 +64,9 @@ func (p *pass) unscaled(x torch.Tensor, l linear, sc scales) (y, out torch.Tenso
 	}
 	if sc.out != nil {
 		out = sc.out[l.id]
+	}
+	if l.packed.Defined() {
+		return p.s.PackedLinear(x, l.packed, l.w), out
 	}
 	return p.s.Linear(x, l.w), out
 }

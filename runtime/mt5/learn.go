@@ -177,7 +177,7 @@ func (st *study) encode() (*value, error) {
 	var bias torch.Tensor
 	x, err := st.run(none, none, nil, func(p *pass, _ []torch.Tensor) torch.Tensor {
 		bias = st.keep(p.s, p.encoderBias(st.in))
-		return p.drop(p.s.Embedding(m.shared, st.in.ids))
+		return p.drop(p.embed(st.in.ids))
 	})
 	for _, b := range m.encoder.blocks {
 		if err != nil {
@@ -200,7 +200,7 @@ func (st *study) decode(states *value) (*value, error) {
 	var mask torch.Tensor
 	x, err := st.run(none, none, nil, func(p *pass, _ []torch.Tensor) torch.Tensor {
 		mask = st.keep(p.s, p.spread(st.in.mask, st.index))
-		return p.drop(p.s.Embedding(m.shared, p.s.Int64s(st.plan.ids(m.config.StartID), n, l)))
+		return p.drop(p.embed(p.s.Int64s(st.plan.ids(m.config.StartID), n, l)))
 	})
 	for _, b := range m.decoder.blocks {
 		if err != nil {

@@ -16,7 +16,7 @@ type loader struct {
 	m        *Model
 	weights  Weights
 	progress func(done, total int64)
-	total    int64 // bytes on the device when all is loaded
+	done     int64 // parameters
 	linears  int   // projections seen so far: their number is their place in spec.Config.Linears
 	err      error
 }
@@ -24,12 +24,12 @@ type loader struct {
 func (l *loader) load(o Options) error {
 	m, c := l.m, l.m.config
 	vocab := []int64{int64(c.VocabSize), int64(c.DModel)}
-	m.shared = l.tensor("shared.weight", vocab...)
+	m.shared = l.tensor("shared.weight", l.m.stored, vocab...)
 	m.head = m.shared
 	if c.TiedHead {
 		m.headScale = m.owned.Full(1/math.Sqrt(float64(c.DModel)), m.dtype, 1)
 	} else {
-		m.head = l.tensor("lm_head.weight", vocab...)
+		m.head = l.tensor("lm_head.weight", l.m.stored, vocab...)
 	}
 	m.encoder = l.stack("encoder", c.EncoderLayers, false)
 	m.decoder = l.stack("decoder", c.DecoderLayers, true)
@@ -44,7 +44,7 @@ func (l *loader) load(o Options) error {
 func (l *loader) stack(name string, layers int, decoder bool) stack {
 	c := l.m.config
 	st := stack{blocks: make([]block, layers)}
-	weights := l.tensor(name+".block.0.layer.0.SelfAttention.relative_attention_bias.weight", int64(c.Buckets), int64(c.Heads))
+	weights := l.tensor(name+".block.0.layer.0.SelfAttention.relative_attention_bias.weight", l.m.dtype, int64(c.Buckets), int64(c.Heads))
 	st.bias = positionBias{config: c, causal: decoder, weights: weights, owned: l.m.owned, dtype: l.m.dtype}
 	for i := range st.blocks {
 		st.blocks[i] = l.block(fmt.Sprintf("%s.block.%d.layer", name, i), decoder)
@@ -90,11 +90,20 @@ func (l *loader) feedForward(path string) (ff feedForward) {
 func (l *loader) linear(module string, in, out int) linear {
 	id := l.linears
 	l.linears++
-	return linear{l.tensor(module+".weight", int64(out), int64(in)), id}
+	w := linear{w: l.tensor(module+".weight", l.m.stored, int64(out), int64(in)), id: id}
+	if l.m.packed != 0 && l.err == nil {
+		w.packed = l.m.owned.Pack(w.w, l.m.packed)
+		if err := l.m.owned.Err(); err != nil {
+			l.err = fmt.Errorf("%s: %w", module, err)
+			return w
+		}
+		l.m.bytes.Add(w.packed.Bytes())
+	}
+	return w
 }
 
 func (l *loader) norm(module string) torch.Tensor {
-	return l.tensor(module+".weight", int64(l.m.config.DModel))
+	return l.tensor(module+".weight", l.m.dtype, int64(l.m.config.DModel))
 }
 
 // fileTypes are the element types that weights may have in a file.
@@ -103,7 +112,7 @@ var fileTypes = map[safetensors.DType]torch.DType{
 	safetensors.F32: torch.Float32, safetensors.F64: torch.Float64,
 }
 
-func (l *loader) tensor(name string, shape ...int64) torch.Tensor {
+func (l *loader) tensor(name string, to torch.DType, shape ...int64) torch.Tensor {
 	if l.err == nil {
 		l.err = context.Cause(l.ctx)
 	}
@@ -120,13 +129,16 @@ func (l *loader) tensor(name string, shape ...int64) torch.Tensor {
 		l.err = fmt.Errorf("%s: elements of type %s cannot be weights", name, w.DType)
 		return torch.Tensor{}
 	}
-	t := l.m.owned.Upload(w.Data, w.Shape, from, l.m.dtype)
+	t := l.m.owned.Upload(w.Data, w.Shape, from, to)
 	if err := l.m.owned.Err(); err != nil {
 		l.err = fmt.Errorf("%s: %w", name, err)
 	}
-	l.m.bytes += int64(len(w.Data) / from.Size() * l.m.dtype.Size())
+	n := int64(len(w.Data) / from.Size())
+	l.m.bytes.Add(n * int64(to.Size()))
+	l.done += n
 	if l.progress != nil {
-		l.progress(l.m.bytes, l.total)
+		size := int64(l.m.stored.Size())
+		l.progress(l.done*size, l.m.config.Parameters()*size)
 	}
 	return t
 }

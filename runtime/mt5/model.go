@@ -3,6 +3,7 @@ package mt5
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"valence/runtime/mt5/spec"
 	"valence/runtime/safetensors"
@@ -16,14 +17,30 @@ type Weights interface {
 
 // Options configures a Model.
 type Options struct {
-	// DType is the type of weights and activations: torch.Float32 or
-	// torch.BFloat16. Activations of this family overflow float16.
+	// DType is the type of activations, and of weights where Packed is 0: torch.Float32
+	// or torch.BFloat16. Activations of this family overflow float16.
 	DType torch.DType
+	// Packed, if not 0, is how the projections' weights are multiplied on a CPU, with
+	// activations in float32.
+	Packed torch.Format
 	// TableBytes bounds the device memory for adapters, unless one batch alone
 	// needs more. 0 means DefaultTableBytes.
 	TableBytes int64
 	// Progress, if any, is told the bytes loaded so far and in all.
 	Progress func(done, total int64)
+}
+
+// stored is the type that matrices are kept in. Where they are packed, the tensors are for
+// embeddings, the head, the decoder's first step and the way back in training.
+func (o Options) stored() torch.DType {
+	switch o.Packed {
+	case 0:
+		return o.DType
+	case torch.PackedFloat16:
+		return torch.Float16
+	default:
+		return torch.BFloat16
+	}
 }
 
 // DefaultTableBytes keeps about 220 adapters of mt0-large on the device.
@@ -35,21 +52,25 @@ type Model struct {
 	config *spec.Config
 	thread *torch.Thread
 	dtype  torch.DType
+	packed torch.Format
+	stored torch.DType // of the matrices: beside the packed ones, for what those cannot do
 
 	owned     *torch.Scope // every tensor below, and the table's
 	shared    torch.Tensor // [vocab, D]
 	head      torch.Tensor // [vocab, D]; shared itself when tied
 	headScale torch.Tensor // [1], when tied
+	whole     torch.Packed // the head, from the first time on that all of it is read, where weights are packed
 	encoder   stack
 	decoder   stack
 	table     *table
-	bytes     int64
+	bytes     atomic.Int64
 }
 
 // linear is one projection and its number in spec.Config.Linears.
 type linear struct {
-	w  torch.Tensor // [out, in]
-	id int
+	w      torch.Tensor // [out, in]
+	packed torch.Packed // the same, where the model packs its weights
+	id     int
 }
 
 type attention struct{ q, k, v, o linear }
@@ -74,13 +95,16 @@ func Load(ctx context.Context, thread *torch.Thread, config *spec.Config, weight
 	if o.DType != torch.Float32 && o.DType != torch.BFloat16 {
 		return nil, fmt.Errorf("mt5: dtype %v is not supported: float32 or bfloat16", o.DType)
 	}
+	if o.Packed != 0 && (o.DType != torch.Float32 || thread.Device().IsCUDA()) {
+		return nil, fmt.Errorf("mt5: packed weights are for float32 activations on a CPU")
+	}
 	if o.TableBytes == 0 {
 		o.TableBytes = DefaultTableBytes
 	}
-	m := &Model{config: config, thread: thread, dtype: o.DType}
+	m := &Model{config: config, thread: thread, dtype: o.DType, packed: o.Packed, stored: o.stored()}
 	err := thread.Do(ctx, torch.Serving, func(s *torch.Scope) error {
 		m.owned = s.NewScope()
-		l := &loader{ctx: ctx, m: m, weights: weights, progress: o.Progress, total: config.Parameters() * int64(o.DType.Size())}
+		l := &loader{ctx: ctx, m: m, weights: weights, progress: o.Progress}
 		err := l.load(o)
 		if err != nil {
 			m.owned.Free()
@@ -96,11 +120,16 @@ func Load(ctx context.Context, thread *torch.Thread, config *spec.Config, weight
 // Config is the model's architecture.
 func (m *Model) Config() *spec.Config { return m.config }
 
-// DType is the type of weights and activations.
-func (m *Model) DType() torch.DType { return m.dtype }
+// Precision names the type that the projections are computed in.
+func (m *Model) Precision() string {
+	if m.packed != 0 {
+		return m.packed.String()
+	}
+	return m.dtype.String()
+}
 
 // Bytes is the device memory of the weights.
-func (m *Model) Bytes() int64 { return m.bytes }
+func (m *Model) Bytes() int64 { return m.bytes.Load() }
 
 // Close frees everything on the device.
 func (m *Model) Close(ctx context.Context) error {

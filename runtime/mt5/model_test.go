@@ -205,3 +205,33 @@ func TestBFloat16(t *testing.T) {
 		}
 	}
 }
+
+// TestPacked is near float32. These models are small and random, and rounding moves them
+// more than it does a trained one: TestBuiltinPrecisions has the builtin base's figures.
+func TestPacked(t *testing.T) {
+	for name, tt := range map[string]struct {
+		format torch.Format
+		near   float64 // of a logit
+	}{
+		"bfloat16": {torch.PackedBFloat16, 0.2},
+		"float16":  {torch.PackedFloat16, 0.01},
+		"int8":     {torch.PackedInt8, 0.6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, variant := range variants {
+				f := load(t, variant)
+				base := open(t, variant)
+				m := loadPacked(t, base.Config, base, tt.format)
+				for adapter, v := range f.adapters {
+					ids := []int32{5, 70, 101, 122, 48, 1}
+					got, want := score(t, m, ids, v), score(t, f.model, ids, v)
+					for i := range got {
+						if d := math.Abs(float64(got[i] - want[i])); !(d < tt.near) {
+							t.Errorf("%s, %s: logit %d is %v, %v in float32", variant, adapter, i, got[i], want[i])
+						}
+					}
+				}
+			}
+		})
+	}
+}

@@ -124,8 +124,19 @@ func readVectors(t *testing.T, path string, config *spec.Config) *spec.Vectors {
 // loadModel loads a model whose handles must all be gone when the test ends.
 func loadModel(t *testing.T, config *spec.Config, w Weights, dtype torch.DType) (*Model, *torch.Thread) {
 	t.Helper()
+	return loadWith(t, config, w, Options{DType: dtype})
+}
+
+func loadPacked(t *testing.T, config *spec.Config, w Weights, format torch.Format) *Model {
+	t.Helper()
+	m, _ := loadWith(t, config, w, Options{DType: torch.Float32, Packed: format})
+	return m
+}
+
+func loadWith(t *testing.T, config *spec.Config, w Weights, o Options) (*Model, *torch.Thread) {
+	t.Helper()
 	thread := torch.Start(torch.Options{Device: torch.CPU, Threads: 1})
-	m, err := Load(context.Background(), thread, config, w, Options{DType: dtype})
+	m, err := Load(context.Background(), thread, config, w, o)
 	if err != nil {
 		thread.Close()
 		t.Fatal(err)

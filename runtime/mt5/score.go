@@ -146,14 +146,8 @@ func (p *plan) ids(start int32) []int64 {
 
 func (p *pass) score(b *spec.Batch, plan *plan, slots []int64) ([][]float32, error) {
 	s, m := p.s, p.m
-	in := p.pad(b.IDs)
-	rows := plan.rows(len(b.IDs))
-	mem := p.remember(p.encode(in), in, rows)
-	if rows != nil {
-		p.sc = m.table.gather(s, pick(slots, rows), m.dtype)
-	}
 	n := int64(len(plan.sequences))
-	x := p.decode(s.Int64s(plan.ids(m.config.StartID), n, plan.length), n, plan.length, mem, &past{})
+	x := p.written(plan, slots, p.pad(b.IDs))
 	x = s.Reshape(x, n*plan.length, int64(m.config.DModel))
 	x = s.IndexSelect(x, 0, s.Int64s(plan.at, int64(len(plan.at))))
 	head := s.IndexSelect(m.head, 0, s.Int64s(plan.next, int64(len(plan.next))))
@@ -169,6 +163,27 @@ func (p *pass) score(b *spec.Batch, plan *plan, slots []int64) ([][]float32, err
 		}
 	}
 	return out, nil
+}
+
+// written gives the decoder's states of the plan's sequences: [N, length, D].
+func (p *pass) written(plan *plan, slots []int64, in inputs) torch.Tensor {
+	m, s := p.m, p.s
+	states, rows := p.encode(in), plan.rows(int(in.rows))
+	first := plan.length == 1 && p.absorbs()
+	var mem memory
+	if !first {
+		mem = p.remember(states, in, rows)
+	}
+	if rows != nil {
+		p.sc = m.table.gather(s, pick(slots, rows), m.dtype)
+	}
+	n := int64(len(plan.sequences))
+	ids := s.Int64s(plan.ids(m.config.StartID), n, plan.length)
+	if !first {
+		return p.decode(ids, n, plan.length, mem, &past{})
+	}
+	index := p.index(rows)
+	return p.first(ids, n, p.spread(states, index), p.spread(in.mask, index))
 }
 
 func pick(from, index []int64) []int64 {

@@ -5,6 +5,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/util/Exception.h>
 #include <torch/torch.h>
 
 namespace {
@@ -71,12 +72,21 @@ struct BFloat16 final : Packed {
   }
 };
 
+// Unwarned keeps the calling thread from warning that FBGEMM's operators will leave a later libtorch: ours is pinned.
+struct Unwarned {
+  struct Handler : c10::WarningHandler {
+    void process(const c10::Warning &) override {}
+  } handler;
+  c10::WarningUtils::WarningHandlerGuard guard{&handler};
+};
+
 // Float16 keeps its outputs in as many parts as there are threads: FBGEMM's product runs on one.
 struct Float16 final : Packed {
   std::vector<at::Tensor> parts;
   at::Tensor zeros;
   int64_t width;
   explicit Float16(const at::Tensor &weight) : Packed(weight, 2), zeros(at::zeros({weight.size(0)})) {
+    Unwarned quiet;
     auto w = weight.to(at::kFloat).contiguous();
     auto threads = std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), out / 64));
     width = (out + threads - 1) / threads;
@@ -86,6 +96,7 @@ struct Float16 final : Packed {
   }
   at::Tensor multiply(const at::Tensor &rows) const override {
     auto part = [&](int64_t i) {
+      Unwarned quiet;
       return at::fbgemm_linear_fp16_weight_fp32_activation(rows, parts[i], zeros.narrow(0, 0, std::min(width, out - i * width)));
     };
     if (parts.size() == 1) return part(0);

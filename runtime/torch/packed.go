@@ -23,6 +23,20 @@ const (
 	PackedInt8 Format = C.vl_int8
 )
 
+// String is the format's name, as in "int8".
+func (f Format) String() string {
+	switch f {
+	case PackedBFloat16:
+		return "bfloat16"
+	case PackedFloat16:
+		return "float16"
+	case PackedInt8:
+		return "int8"
+	default:
+		return fmt.Sprintf("format(%d)", int32(f))
+	}
+}
+
 // Packed is a weight [out, in] in a Format. It belongs to the Scope that made it, and
 // its zero value stands for "none".
 type Packed struct{ c C.vl_packed }

@@ -1,0 +1,53 @@
+package mt5
+
+import (
+	"math"
+	"testing"
+
+	"valence/runtime/mt5/spec"
+	"valence/runtime/torch"
+)
+
+// TestFirstStep holds the decoder's first step against the general one, for every layout
+// of adapters, with rows of several lengths and adapters in one batch, one of which is
+// read by two sequences.
+func TestFirstStep(t *testing.T) {
+	for _, variant := range variants {
+		t.Run(variant, func(t *testing.T) {
+			f := load(t, variant)
+			b := &spec.Batch{}
+			for _, name := range []string{"base", "default", "second", "custom", "regex"} {
+				b.IDs = append(b.IDs, []int32{5, 70, 101, 122, 48, 1}[len(b.IDs):])
+				b.Adapters = append(b.Adapters, f.adapters[name])
+			}
+			rows := []int64{3, 0, 1, 2, 4, 3}
+			n := int64(len(rows))
+			var fast, slow []float32
+			err := f.model.thread.Do(t.Context(), torch.Serving, func(s *torch.Scope) (err error) {
+				p, slots, err := f.model.begin(s, b)
+				if err != nil {
+					return err
+				}
+				in := p.pad(b.IDs)
+				states := p.encode(in)
+				mem := p.remember(states, in, rows)
+				index := p.index(rows)
+				p.sc = f.model.table.gather(s, pick(slots, rows), f.model.dtype)
+				ids := s.Int64s(make([]int64, n), n, 1)
+				if slow, err = s.ReadFloat32s(p.decode(ids, n, 1, mem, &past{})); err != nil {
+					return err
+				}
+				fast, err = s.ReadFloat32s(p.first(ids, n, p.spread(states, index), p.spread(in.mask, index)))
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range slow {
+				if d := math.Abs(float64(fast[i] - slow[i])); !(d <= tolerance) {
+					t.Fatalf("element %d is %v, want %v", i, fast[i], slow[i])
+				}
+			}
+		})
+	}
+}
