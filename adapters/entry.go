@@ -15,10 +15,21 @@ import (
 // ErrCanary is wrapped when an adapter no longer gives its recorded scores.
 var ErrCanary = errors.New("adapters: canary")
 
-// CanaryTolerance is how far a canary's probability may lie from the recorded
-// one. It leaves room for reduced precision and for the rounding of the record,
-// and none for wrong vectors, labels or tokens.
-const CanaryTolerance = 5e-3
+// CanaryTolerance is how far a canary's probability may lie from the recorded one where
+// the projections are computed in a precision such as "float32". It leaves room for
+// rounding and for that of the record, and none for wrong vectors, labels or tokens: on
+// 2,592 tweets the builtin base's probabilities lie at most 0.010 from float32's in
+// bfloat16, 0.053 in int8, and less than 0.0001 in float16.
+func CanaryTolerance(precision string) float64 {
+	switch precision {
+	case "bfloat16":
+		return 0.03
+	case "int8":
+		return 0.1
+	default:
+		return 5e-3
+	}
+}
 
 // Entry is one version of an adapter, ready to answer. It is immutable.
 type Entry struct {
@@ -54,7 +65,10 @@ type Predictor interface {
 // CheckCanaries asks for the sidecar's canary rows and compares. It returns nil
 // for an entry without canaries. An error that wraps ErrCanary names the row: the
 // entry must not be served.
-func (e *Entry) CheckCanaries(ctx context.Context, p Predictor) error {
+//
+// They may lie within tolerance, or within the sidecar's own if that is larger.
+func (e *Entry) CheckCanaries(ctx context.Context, p Predictor, tolerance float64) error {
+	tolerance = max(tolerance, e.Sidecar.CanaryTolerance)
 	if len(e.Sidecar.Canary) == 0 {
 		return nil
 	}
@@ -67,20 +81,20 @@ func (e *Entry) CheckCanaries(ctx context.Context, p Predictor) error {
 		return fmt.Errorf("adapters: canaries of %s: %w", e.ID, err)
 	}
 	for i, c := range e.Sidecar.Canary {
-		if err := c.compare(outcomes[i]); err != nil {
+		if err := c.compare(outcomes[i], tolerance); err != nil {
 			return fmt.Errorf("%w: %s: row %d (%q): %w", ErrCanary, e.ID, i, clip(c.Text), err)
 		}
 	}
 	return nil
 }
 
-func (c Canary) compare(o engine.Outcome) error {
+func (c Canary) compare(o engine.Outcome, tolerance float64) error {
 	if o.Err != nil {
 		return o.Err
 	}
 	for i, label := range o.Labels {
 		got, want := math.Exp(o.LogProbs[i]), c.Scores[label]
-		if !(math.Abs(got-want) <= CanaryTolerance) {
+		if !(math.Abs(got-want) <= tolerance) {
 			return fmt.Errorf("label %q has probability %.6f; %.6f is recorded", label, got, want)
 		}
 	}

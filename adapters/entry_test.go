@@ -53,7 +53,7 @@ func TestCheckCanaries(t *testing.T) {
 				}
 				return tt.outcomes, tt.fails
 			})
-			err := entry.CheckCanaries(context.Background(), p)
+			err := entry.CheckCanaries(context.Background(), p, CanaryTolerance("float32"))
 			if !errors.Is(err, tt.err) || err != nil && !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("got %v", err)
 			}
@@ -69,7 +69,28 @@ func TestCheckCanariesWithout(t *testing.T) {
 		t.Error("the engine was asked")
 		return nil, nil
 	})
-	if err := (&Entry{Sidecar: DefaultSidecar()}).CheckCanaries(context.Background(), p); err != nil {
+	if err := (&Entry{Sidecar: DefaultSidecar()}).CheckCanaries(context.Background(), p, 0); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestCanaryTolerance(t *testing.T) {
+	p := fakePredictor(func(context.Context, []engine.Request) ([]engine.Outcome, error) {
+		return []engine.Outcome{scored(0.14)}, nil
+	})
+	for _, tt := range []struct {
+		server, recorded float64
+		ok               bool
+	}{
+		{CanaryTolerance("float32"), 0, false}, {CanaryTolerance("float16"), 0, false}, {CanaryTolerance("bfloat16"), 0, false},
+		{CanaryTolerance("int8"), 0, true}, {CanaryTolerance("float32"), 0.05, true}, {CanaryTolerance("float32"), 0.03, false},
+	} {
+		e := &Entry{ID: "zoo", Task: &engine.Task{}, Sidecar: Sidecar{
+			Canary:          []Canary{{"first", map[string]float64{"bad": 0.9, "good": 0.1}}},
+			CanaryTolerance: tt.recorded,
+		}}
+		if err := e.CheckCanaries(t.Context(), p, tt.server); (err == nil) != tt.ok {
+			t.Errorf("%+v: got %v", tt, err)
+		}
 	}
 }

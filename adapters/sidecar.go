@@ -24,6 +24,8 @@ const SidecarFormat = 1
 const (
 	maxSidecarBytes = 1 << 20
 	maxCanaries     = 64
+
+	maxCanaryTolerance = 0.1
 )
 
 // Sidecar is the valence.json beside an adapter: how its texts are read and what
@@ -37,6 +39,9 @@ type Sidecar struct {
 	Metrics      jsontext.Value `json:"metrics,omitzero"`
 	Training     jsontext.Value `json:"training,omitzero"` // how it was made: data, recipe, base
 	Canary       []Canary       `json:"canary,omitempty"`
+	// CanaryTolerance is how far the canaries may lie from what is recorded, where they
+	// were recorded in a precision that needs more than that of the server; else 0.
+	CanaryTolerance float64 `json:"canary_tolerance,omitzero"`
 }
 
 // Label is a class and the text that the model writes for it.
@@ -96,6 +101,9 @@ func (s *Sidecar) validate() error {
 		if f.value != nil && f.value.Kind() != jsontext.KindBeginObject {
 			return fmt.Errorf("%s must be an object", f.name)
 		}
+	}
+	if !(s.CanaryTolerance >= 0 && s.CanaryTolerance <= maxCanaryTolerance) {
+		return fmt.Errorf("canary_tolerance is %v; it must be from 0 to %v", s.CanaryTolerance, maxCanaryTolerance)
 	}
 	if n := len(s.Canary); n > maxCanaries {
 		return fmt.Errorf("canary has %d rows; at most %d are allowed", n, maxCanaries)

@@ -108,7 +108,7 @@ func (r *Registry) examine(ctx context.Context, id string, files fs.FS) (*peft.F
 // selfTest asks the canaries. The vectors of an entry that fails are freed: its rows
 // have brought them onto the device.
 func (r *Registry) selfTest(ctx context.Context, e *adapters.Entry) error {
-	err := e.CheckCanaries(ctx, r.o.Engine)
+	err := e.CheckCanaries(ctx, r.o.Engine, r.o.CanaryTolerance)
 	if err != nil {
 		r.freeing.add(e.Vectors)
 	}

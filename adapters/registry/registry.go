@@ -76,7 +76,10 @@ type Options struct {
 	HubOffline  bool   // the Hub's cache answers for it, so that nobody's token can be checked
 	HubEndpoint string // for the addresses of what is pushed; "" is hub.DefaultEndpoint
 
-	CacheBytes int64 // bound of the adapters in memory; pinned and leased ones come on top
+	// CanaryTolerance is what adapters.CanaryTolerance says of the engine's precision; 0
+	// is that of float32.
+	CanaryTolerance float64
+	CacheBytes      int64 // bound of the adapters in memory; pinned and leased ones come on top
 	// Free, if any, is told that vectors are leased by nothing any more, to drop their
 	// copies on the device; each once. It may block: calls come one at a time, on a
 	// goroutine for them.
@@ -97,6 +100,9 @@ func (o *Options) check() error {
 		if f.missing {
 			return fmt.Errorf("registry: Options.%s is missing", f.name)
 		}
+	}
+	if o.CanaryTolerance == 0 {
+		o.CanaryTolerance = adapters.CanaryTolerance("float32")
 	}
 	if o.MissingFor == 0 {
 		o.MissingFor = DefaultMissingFor

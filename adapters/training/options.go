@@ -51,7 +51,10 @@ type Options struct {
 	// TurnWork is how many floating-point operations training takes in one turn on the
 	// device, which serving may have to wait for. 0 is DefaultTurnWork.
 	TurnWork float64
-	Log      *slog.Logger // nil logs nothing
+	// CanaryTolerance is what adapters.CanaryTolerance says of the engine's precision; 0
+	// is that of float32.
+	CanaryTolerance float64
+	Log             *slog.Logger // nil logs nothing
 }
 
 // Turns of some milliseconds.

@@ -133,6 +133,9 @@ var canaryTexts = [...]string{
 // addCanaries records what the vectors answer to the canary texts, before temperature as
 // after: as serving will.
 func (t *Trainer) addCanaries(ctx context.Context, side *adapters.Sidecar, v *spec.Vectors) error {
+	if t.o.CanaryTolerance > adapters.CanaryTolerance("float32") {
+		side.CanaryTolerance = t.o.CanaryTolerance
+	}
 	task, err := t.o.Engine.NewTask(side.TaskSpec(v))
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"valence/adapters"
 	"valence/adapters/datasets"
 	"valence/adapters/registry"
 	"valence/handlers"
@@ -272,7 +273,7 @@ func (c *serveCmd) drain(log *slog.Logger, gate *handlers.Gate, server *http.Ser
 // adapter, so that the first request meets no first-time work.
 func warmUp(ctx context.Context, s *stack) error {
 	for _, entry := range s.adapters.List() {
-		if err := entry.CheckCanaries(ctx, s.engine); err != nil {
+		if err := entry.CheckCanaries(ctx, s.engine, adapters.CanaryTolerance(s.model.Precision())); err != nil {
 			return err
 		}
 	}

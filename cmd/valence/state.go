@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"valence/adapters"
 	"valence/adapters/hub"
 	"valence/adapters/registry"
 	"valence/adapters/store"
@@ -91,6 +92,7 @@ func (f *stateFlags) openRegistry(ctx context.Context, s *stack, state *store.St
 		Store: state, Engine: s.engine, Model: s.base.Config, Base: base, Fixed: fixed,
 		Hub: client, HubPull: f.HubPull, HubOffline: hubs.Offline, HubEndpoint: hubs.Endpoint,
 		CacheBytes: f.CacheBytes, Registerer: metrics, Log: log,
+		CanaryTolerance: adapters.CanaryTolerance(s.model.Precision()),
 		Free: func(all []*spec.Vectors) {
 			if err := s.forget(context.Background(), all); err != nil {
 				log.Error("adapters' memory on the device is not freed", "adapters", len(all), "error", err)

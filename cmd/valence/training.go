@@ -33,6 +33,7 @@ func openTrainings(ctx context.Context, s *stack, state *store.Store, known *reg
 	o := training.Options{
 		Model: s.model, Tokenizer: s.tok, Config: s.base.Config, Base: base, BaseName: s.base.Name,
 		Engine: s.engine, Datasets: sets, Adapters: known, Log: log,
+		CanaryTolerance: adapters.CanaryTolerance(s.model.Precision()),
 	}
 	if s.thread.Device().IsCUDA() {
 		o.TurnWork = training.CUDATurnWork
