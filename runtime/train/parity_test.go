@@ -179,6 +179,7 @@ func compareVectors(t *testing.T, ref *reference, got *spec.Vectors) {
 		if !ok || len(want) != site.Size {
 			t.Fatalf("PEFT has no %s of %d elements", site.Key(), site.Size)
 		}
+		before := apart
 		for i, x := range got.Data[at : at+site.Size] {
 			d := math.Abs(float64(x - want[i]))
 			if worst = math.Max(worst, d); !(d <= 1e-3) {
@@ -186,6 +187,9 @@ func compareVectors(t *testing.T, ref *reference, got *spec.Vectors) {
 			}
 		}
 		at += site.Size
+		if apart > before {
+			t.Logf("%s: %d of %d elements further apart than 1e-3", site.Module, apart-before, site.Size)
+		}
 	}
 	t.Logf("vectors within %.2g; %d of %d elements further apart than 1e-3", worst, apart, at)
 	if !(worst <= 1e-3) || len(got.Sites) != len(ref.Vectors) {
