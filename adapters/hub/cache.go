@@ -76,6 +76,15 @@ func (f folder) missing(t target, what string) *Error {
 		what, f.path)
 }
 
+// unasked is the error of a file of which the cache does not know whether the repository
+// has it: a cache that another program filled with what it needed. To go on as if there
+// were none would change answers.
+func (f folder) unasked(t target) *Error {
+	return t.fail(ErrOffline, nil, "the cache %s does not know whether the repository has this file: ask once with a network, "+
+		"by a pull without HF_HUB_OFFLINE or by \"hf download %s %s --revision %s\", which notes that there is none",
+		f.path, t.repo, t.file, t.revision)
+}
+
 // state says what the cache knows of a file.
 type state int
 

@@ -132,7 +132,7 @@ func TestOfflineLacks(t *testing.T) {
 		{"another short commit", nil, "00000", ErrOffline, "this revision"},
 		{"the configuration", []string{snapshot + "adapter_config.json"}, "main", ErrOffline, "adapter_config.json: this file is not in the cache"},
 		{"the weights", []string{snapshot + "adapter_model.safetensors"}, "main", ErrOffline, "adapter_model.safetensors or adapter_model.bin"},
-		{"whether there is a sidecar", []string{folder + ".no_exist"}, "main", ErrOffline, "valence.json: this file is not in the cache"},
+		{"whether there is a sidecar", []string{folder + ".no_exist"}, "main", ErrOffline, "does not know whether the repository has this file: ask once with a network, by a pull without HF_HUB_OFFLINE or by \"hf download alice/reviews valence.json --revision main\""},
 		{"the card", []string{snapshot + "README.md"}, "main", nil, ""},
 		{"the content", []string{folder + "blobs"}, "main", ErrOffline, "adapter_config.json"},
 	} {

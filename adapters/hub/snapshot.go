@@ -167,8 +167,12 @@ func (p *pull) localFile(f File) error {
 			known = false
 		}
 	}
-	if f.Need == Required || (f.Need == Optional && !known) {
-		return p.folder.missing(p.of(strings.Join(f.Names, " or ")), "this file")
+	t := p.of(strings.Join(f.Names, " or "))
+	switch {
+	case f.Need == Required:
+		return p.folder.missing(t, "this file")
+	case f.Need == Optional && !known:
+		return p.folder.unasked(t)
 	}
 	return nil
 }
