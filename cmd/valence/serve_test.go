@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,7 +40,10 @@ func serve(t *testing.T, args ...string) (url string, log *logBuffer, stop func(
 	ctx, cancel := context.WithCancel(context.Background())
 	log = &logBuffer{}
 	done := make(chan int, 1)
-	args = append([]string{"serve", "--threads", "1", "--listen", "127.0.0.1:0", "--data-dir", t.TempDir()}, args...)
+	if !slices.Contains(args, "--database-url") {
+		args = append([]string{"--data-dir", t.TempDir()}, args...)
+	}
+	args = append([]string{"serve", "--threads", "1", "--listen", "127.0.0.1:0"}, args...)
 	go func() { done <- run(ctx, args, streams{in: strings.NewReader(""), out: io.Discard, err: log}) }()
 	stop = sync.OnceValue(func() int { cancel(); return <-done })
 	t.Cleanup(func() { stop() })
