@@ -17,7 +17,7 @@ export CGO_CFLAGS := -O2 -w
 export CGO_CXXFLAGS := -O2 -w -include $(GLUE)/compat.h
 export CGO_LDFLAGS := -Wl,--as-needed -L$(GLUE) -L$(LIBTORCH)/torch/lib -L$(LIBTORCH)/nvidia/cu13/lib -Wl,-rpath,$(LIBTORCH)/torch/lib -Wl,-rpath,$(LIBTORCH)/nvidia/cu13/lib -Wl,--allow-shlib-undefined
 
-.PHONY: help build run test lint bench fixtures env clean libtorch cuda prerequisites
+.PHONY: help build run test lint bench fixtures env clean libtorch cuda prerequisites licences
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -57,6 +57,13 @@ fixtures: ## make the reference fixtures again with transformers and PEFT (needs
 
 bench: libtorch ## time the tokenizer and the builtin base
 	GOMP_SPINCOUNT=1000 go test -run '^$$' -bench . -benchmem ./runtime/...
+
+licences: libtorch ## collect in bin/licences the licence texts that go with the binary
+	@rm -rf bin/licences && mkdir -p bin/licences/go && cp "$$(go env GOROOT)/LICENSE" bin/licences/go
+	@go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}}@{{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/valence | sort -u | while read -r m d; do \
+	  mkdir -p "bin/licences/$$m"; \
+	  find "$$d" -maxdepth 2 -type f \( -ipath "$$d/licen[cs]e*" -o -ipath "$$d/copying*" -o -ipath "$$d/notice*" \) ! -name '*.go' -exec cp -f {} "bin/licences/$$m" \; ; \
+	  [ -n "$$(ls "bin/licences/$$m")" ] || { echo "$$m has no licence file" >&2; exit 1; }; done
 
 env: ## exports for editors and shells: eval "$(make env)"
 	@for v in CGO_ENABLED CPLUS_INCLUDE_PATH CGO_CFLAGS CGO_CXXFLAGS CGO_LDFLAGS; do printf "export %s='%s'\n" "$$v" "$${!v}"; done
