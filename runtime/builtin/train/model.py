@@ -1,54 +1,61 @@
-"""The shape of the base, its start from the teacher's embeddings or an earlier base, and its losses."""
+"""The shape of the base, its start from layers of the teacher, and its losses."""
+import random
+
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
 from transformers import MT5Config, MT5ForConditionalGeneration
+
+import convert
+from common import Row
 
 PAD, EOS, UNK = 0, 1, 2
 D_MODEL = 384
 END_STRIDE = 6
 """One row in so many learns to end after the label: it is soon learnt, and a whole head is costly."""
+E5_PAD, E5_EOS, E5_UNK = 1, 2, 3
+E5_PREFIX = [0, 41, 1294, 12]
+"""What e5 wants before a text: <s> and "query:"."""
+MEASURED_TEXTS, MEASURED_TOKENS = 1000, 40
+"""Texts, half of them UMSAB's, on which the conversion is measured, and their tokens at most."""
 
 
-def config(vocab_size: int) -> MT5Config:
-    """A small mT5: 4 encoder layers, 1 decoder layer, the head tied to the embeddings."""
+def config(vocab_size: int, layers: int) -> MT5Config:
+    """A small mT5: heads and width of e5-small, 1 decoder layer, the head tied to the embeddings."""
     return MT5Config(
-        vocab_size=vocab_size, d_model=D_MODEL, d_kv=64, d_ff=1024, num_heads=6, num_layers=4, num_decoder_layers=1,
-        relative_attention_num_buckets=32, relative_attention_max_distance=128, dropout_rate=0.1,
+        vocab_size=vocab_size, d_model=D_MODEL, d_kv=32, d_ff=1024, num_heads=12, num_layers=layers,
+        num_decoder_layers=1, relative_attention_num_buckets=32, relative_attention_max_distance=128, dropout_rate=0.1,
         feed_forward_proj="gated-gelu", tie_word_embeddings=True, tokenizer_class="T5Tokenizer",
         pad_token_id=PAD, eos_token_id=EOS, decoder_start_token_id=PAD,
     )
 
 
-def build(embeddings: torch.Tensor) -> MT5ForConditionalGeneration:
-    """A fresh model whose shared embeddings [vocabulary, d_model] are these, scaled to a root mean square of 1."""
-    model = MT5ForConditionalGeneration(config(len(embeddings)))
+def build(bert, groups: list[list[int]], pieces: list[list[int]], tok: Tokenizer,
+          rows: list[Row]) -> MT5ForConditionalGeneration:
+    """A model whose encoder starts from these groups of layers of `bert`, its decoder from nothing.
+
+    `pieces` are the e5 ids of each piece of `tok` behind the special ones; `rows` are where sample texts come from.
+    """
+    ids = [[E5_EOS], [E5_UNK]] + pieces
+    model = MT5ForConditionalGeneration(config(len(ids) + 1, len(groups)))
+    encodings = tok.encode_batch(sample(rows))
+    texts = convert.Texts([[ids[i - 1][0] for i in e.ids[:MEASURED_TOKENS]] for e in encodings], E5_PREFIX, E5_PAD)
     with torch.no_grad():
-        model.shared.weight.copy_(embeddings / embeddings.pow(2).mean().sqrt())
-        for name, weight in model.named_parameters():
-            # Blocks begin small beside the teacher's embeddings, as in GPT-2 (Radford et al., 2019).
+        # The decoder starts from <pad>: a zero vector there would make its first norm's gradient explode.
+        nn.init.normal_(model.shared.weight)
+        for name, weight in model.decoder.named_parameters():
             if name.endswith((".o.weight", ".wo.weight")):
-                weight.mul_((2 * model.config.num_layers) ** -0.5)
+                weight.mul_((2 * len(groups)) ** -0.5)
+    convert.convert(bert, groups, convert.vectors(bert, ids), texts, model)
     return model
 
 
-def continue_from(model: MT5ForConditionalGeneration, pieces: list[str],
-                  earlier: dict[str, torch.Tensor], earlier_pieces: list[str]) -> None:
-    """Copies an exported base of the same shape but another vocabulary into a fresh model.
-
-    A piece that both have keeps its learnt embedding. One that only the new has keeps its fresh one, moved by what
-    training moved the shared ones on average.
-    """
-    place = {piece: i for i, piece in enumerate(earlier_pieces)}
-    shared = [i for i, piece in enumerate(pieces) if piece in place]
-    learnt = earlier.pop("shared.weight").float()[[place[pieces[i]] for i in shared]]
-    with torch.no_grad():
-        table = model.shared.weight
-        table += (learnt - table[shared]).mean(0)
-        table[shared] = learnt
-        weights = dict(model.named_parameters())
-        for name, value in earlier.items():
-            weights[name].copy_(value.float())
+def sample(rows: list[Row]) -> list[str]:
+    """Training texts of the sentiment, the same every time."""
+    rows = [r for r in rows if r.split == "train" and r.task == "sentiment" and r.labels]
+    parts = [r for r in rows if r.source == "umsab"], [r for r in rows if r.source != "umsab"]
+    return [r.text for part in parts for r in random.Random(1).sample(part, min(len(part), MEASURED_TEXTS // 2))]
 
 
 class Trainee(nn.Module):
@@ -58,6 +65,8 @@ class Trainee(nn.Module):
         super().__init__()
         self.model, self.verbalisers = model, verbalisers
         self.project = nn.Linear(D_MODEL, D_MODEL)
+        nn.init.eye_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
         for module in model.modules():
             name = type(module).__name__
             if name == "NewGELUActivation":

@@ -94,6 +94,20 @@ def cross_fitted(rows: list[Row], seed: int) -> np.ndarray:
                              method="predict_proba")
 
 
+def second_opinions(work: Path, rows: list[Row], seed: int) -> dict[str, tuple[list[Row], np.ndarray]]:
+    """UMSAB's training rows of each language and the classifiers' opinions, kept as WORK/words-LANGUAGE.npy."""
+    out = {}
+    for language in UMSAB.values():
+        part = [r for r in rows if r.split == "train" and r.source == "umsab" and r.language == language]
+        path = work / f"words-{language}.npy"
+        if not path.exists():
+            np.save(path, cross_fitted(part, seed))
+        out[language] = part, np.load(path)
+        if len(part) != len(out[language][1]):
+            raise ValueError(f"{path} is of other rows than rows.jsonl: remove it and start again")
+    return out
+
+
 def sentiment(logits: np.ndarray) -> np.ndarray:
     """The columns [texts, labels] of the sentiment's labels."""
     return logits[:, [WORDS.index(label) for label in LABELS]].astype(np.float64)
@@ -110,15 +124,13 @@ def calibrate(rows: list[Row], place: dict[str, int], logits: np.ndarray) -> flo
     return temperature
 
 
-def soft_labels(rows: list[Row], order: list[str], logits: np.ndarray, seed: int) -> np.ndarray:
-    """Opinions [texts, labels] where the teacher has been asked."""
+def soft_labels(rows: list[Row], order: list[str], logits: np.ndarray, seconds: dict) -> np.ndarray:
+    """Opinions [texts, labels] where the teacher has been asked, mixed with the second ones."""
     place = {text: i for i, text in enumerate(order)}
     temperature, known = calibrate(rows, place, logits), logits.any(1)
     out = np.where(known[:, None], softmax(sentiment(logits), temperature), 0).astype(np.float32)
-    for language in UMSAB.values():
-        part = [r for r in rows if r.split == "train" and r.source == "umsab" and r.language == language]
+    for language, (part, other) in seconds.items():
         at, labels = np.array([place[r.text] for r in part]), np.array([r.label for r in part])
-        other = cross_fitted(part, seed)
         print(f"umsab {language}: accuracy on training rows {(out[at].argmax(1) == labels).mean():.3f} of the teacher, "
               f"{(other.argmax(1) == labels).mean():.3f} of words and characters, cross-fitted", flush=True)
         out[at] = np.where(known[at, None], (1 - WORDS_SHARE) * out[at] + WORDS_SHARE * other, 0)
@@ -157,7 +169,8 @@ def main():
         logits.flush()
         done += len(part)
         print(f"{done} of {len(missing)} missing texts, {done / (time.time() - began):.0f} rows/s", flush=True)
-    np.save(args.work / "soft.npy", soft_labels(rows, order, np.asarray(logits), args.seed))
+    seconds = second_opinions(args.work, rows, args.seed)
+    np.save(args.work / "soft.npy", soft_labels(rows, order, np.asarray(logits), seconds))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Step 5: train the base on one CPU.
 
-    python train.py --work FOLDER --steps N [--decay N] [--start BASE] [--threads N] [--teacher]
+    python train.py --work FOLDER --steps N [--decay N] [--tuned] [--threads N] [--teacher]
 
 Reads WORK/rows.jsonl, the tokenizer and, with --teacher, what step 4 wrote. Writes
 WORK/NAME/state.pt every --save steps and continues from it when started again with the same flags. Batches
@@ -11,6 +11,7 @@ kept as WORK/NAME/stable.pt: a run that is started again with more steps goes on
 had not been.
 """
 import argparse
+import hashlib
 import json
 import os
 import time
@@ -19,21 +20,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 from tokenizers import Tokenizer
 
 import e5
 import model as base
+import tune
 from common import TASKS, WORDS, Row, read_rows
 from teacher import centred, texts
 
 MAX_TOKENS = 72
 WEIGHT = {
-    ("sentiment", "umsab"): 2.5, ("sentiment", "spliced"): 0.7, ("sentiment", "goemotions"): 0.3,
-    ("sentiment", "afrisenti"): 0.2, ("sentiment", "xed"): 0.15, ("sentiment", "unlabelled"): 0.15,
+    ("sentiment", "umsab"): 3.5, ("sentiment", "spliced"): 0.8, ("sentiment", "goemotions"): 0.2,
+    ("sentiment", "afrisenti"): 0.15, ("sentiment", "xed"): 0.15, ("sentiment", "unlabelled"): 0.15,
     ("sentiment", "vader-tweets"): 1.0, ("sentiment", "vader-amazon"): 1.0, ("sentiment", "vader-movies"): 0.3,
-    ("sentiment", "vader-nyt"): 0.3, ("sentiment", "written"): 0.6, ("sentiment", "phrases"): 1.5,
+    ("sentiment", "vader-nyt"): 0.3, ("sentiment", "written"): 0.5, ("sentiment", "phrases"): 1.5,
     ("sentiment", "shouted"): 1.0, ("polarity", "xed"): 0.05, ("emotion", "xed"): 0.03, ("emotion", "goemotions"): 0.1,
     ("rating", "vader-tweets"): 0.15, ("rating", "vader-amazon"): 0.15, ("rating", "vader-movies"): 0.15,
     ("rating", "vader-nyt"): 0.15,
@@ -43,8 +44,11 @@ JOIN_SHARE, BLANK_SHARE, SMOOTHING = 0.08, 0.08, 0.04
 SOFT_SHARE = 0.5
 """How much of a target is the teacher's opinion rather than the label, where there are both."""
 BUCKET_ROWS = 4096
-EVALUATED = 600
-"""Development rows of a task and source that a checkpoint is tried on."""
+USUAL_SIZE, SMALLEST = 0.05, 0.2
+"""Root mean square of e5's weights, and the least share of it that a rate is made smaller for."""
+EVALUATED = "sentiment", "umsab"
+"""Task and source of the development rows that a checkpoint is tried on."""
+LAYERS = "0,2,4,6,8+9,10+11"
 
 
 @dataclass
@@ -72,8 +76,16 @@ def kind(row: Row) -> tuple:
     return row.task, row.language, *row.labels
 
 
-def encode(tok: Tokenizer, texts: list[str]) -> list[np.ndarray]:
-    return [np.array(e.ids, np.int64) for e in tok.encode_batch(texts)]
+def encode(work: Path, split: str, tok: Tokenizer, rows: list[Row]) -> list[np.ndarray]:
+    """The ids of a split's rows, kept as WORK/ids-SPLIT.npz with a digest of what they depend on."""
+    texts, path = [r.asked for r in rows], work / f"ids-{split}.npz"
+    digest = hashlib.sha256("\0".join([tok.to_str(), *texts]).encode()).hexdigest()
+    kept = np.load(path) if path.exists() else {"digest": ""}
+    if str(kept["digest"]) != digest:
+        ids = [np.array(e.ids, np.int32) for e in tok.encode_batch(texts)]
+        kept = {"digest": digest, "ids": np.concatenate(ids), "lengths": np.array([len(i) for i in ids])}
+        np.savez(path, **kept)
+    return np.split(kept["ids"].astype(np.int64), np.cumsum(kept["lengths"])[:-1])
 
 
 def target(row: Row) -> np.ndarray:
@@ -91,11 +103,10 @@ def target(row: Row) -> np.ndarray:
     return out
 
 
-def corpus(work: Path, split: str, tok: Tokenizer, taught: bool) -> Corpus:
+def corpus(work: Path, every: list[Row], split: str, tok: Tokenizer, taught: bool) -> Corpus:
     """The split's rows that have a label or, if `taught`, at least the teacher's opinion."""
-    every = read_rows(work / "rows.jsonl")
     rows = [r for r in every if r.split == split]
-    targets, vectors = np.stack([target(r) for r in rows]), None
+    targets, vectors, ids = np.stack([target(r) for r in rows]), None, encode(work, split, tok, rows)
     if taught:
         order = texts(every)
         place = {text: i for i, text in enumerate(order)}
@@ -108,8 +119,8 @@ def corpus(work: Path, split: str, tok: Tokenizer, taught: bool) -> Corpus:
         share = np.array([SOFT_SHARE if r.labels else 1.0 for r in rows], np.float32)[said, None]
         targets[said] = (1 - share) * targets[said] + share * opinion
     kept = np.flatnonzero(targets.any(1))
-    rows = [rows[i] for i in kept]
-    return Corpus(rows, encode(tok, [r.asked for r in rows]), targets[kept], None if vectors is None else vectors[kept])
+    return Corpus([rows[i] for i in kept], [ids[i] for i in kept], targets[kept],
+                  None if vectors is None else vectors[kept])
 
 
 def teacher_file(path: Path, count: int) -> np.ndarray:
@@ -171,43 +182,42 @@ def learning_rate(step: int, steps: int, warm_up: int, decay: int) -> float:
 
 
 @torch.inference_mode()
-def evaluate(trainee: base.Trainee, data: Corpus) -> dict:
-    """Macro-F1 by task and source over the first rows of a split that have one label."""
+def evaluate(trainee: base.Trainee, data: Corpus) -> dict[str, float]:
+    """Macro-F1 on the rows of EVALUATED, by language and on average."""
     trainee.eval()
+    part = [i for i, row in enumerate(data.rows) if (row.task, row.source) == EVALUATED]
     groups = {}
-    for i, row in enumerate(data.rows):
-        group = groups.setdefault(f"{row.task}/{row.source}", [])
-        if len(row.labels) == 1 and len(group) < EVALUATED:
-            group.append(i)
-    order = sorted(sum(groups.values(), []), key=lambda i: len(data.ids[i]))
+    for i in part:
+        groups.setdefault(data.rows[i].language, []).append(i)
+    order = sorted(part, key=lambda i: len(data.ids[i]))
     allowed = np.array([[word in TASKS[r.task] for word in WORDS] for r in data.rows])
     truth, guess = data.targets.argmax(1), np.zeros(len(data.rows), int)
     for at in range(0, len(order), 128):
-        part = order[at:at + 128]
-        ids, targets, _ = collate(data, [(i, -1) for i in part], None)
+        rows = order[at:at + 128]
+        ids, targets, _ = collate(data, [(i, -1) for i in rows], None)
         with torch.autocast("cpu", torch.bfloat16):
             scores = trainee(ids, targets, None)[2].numpy()
-        guess[part] = np.where(allowed[part], scores, -np.inf).argmax(1)
+        guess[rows] = np.where(allowed[rows], scores, -np.inf).argmax(1)
     trainee.train()
-    return {g: round(float(f1_score(truth[m], guess[m], average="macro")), 3) for g, m in sorted(groups.items())}
+    f1 = {g: float(f1_score(truth[m], guess[m], average="macro")) for g, m in sorted(groups.items())}
+    return {g: round(v, 3) for g, v in f1.items()} | {"average": round(float(np.mean(list(f1.values()))), 4)}
 
 
 def optimiser(trainee: base.Trainee, rate: float, embedding_rate: float) -> torch.optim.Optimizer:
-    """AdamW with its own rates for the embeddings, which start from the teacher's, and for the queries.
+    """AdamW whose rate for a tensor is `rate` where its root mean square is USUAL_SIZE, and in proportion elsewhere.
 
-    T5 folds attention's division by sqrt(d_kv) into the query weights, which are that much smaller than the
-    others: at the same rate Adam saturates the attention within a few hundred steps.
+    The conversion leaves tensors of very different sizes, and T5's queries are small. The decoder, which starts from
+    nothing, learns three times as fast. The embeddings have a rate of their own.
     """
-    shared = trainee.model.shared.weight
-    queries = [p for n, p in trainee.named_parameters() if n.endswith("Attention.q.weight")]
-    apart = {id(p) for p in [shared, *queries]}
-    others = [p for p in trainee.parameters() if id(p) not in apart]
-    return torch.optim.AdamW([
-        {"params": [p for p in others if p.dim() > 1], "lr": rate, "weight_decay": 0.02},
-        {"params": [p for p in others if p.dim() <= 1], "lr": rate, "weight_decay": 0.0},
-        {"params": queries, "lr": rate * trainee.model.config.d_kv**-0.5, "weight_decay": 0.02},
-        {"params": [shared], "lr": embedding_rate, "weight_decay": 0.0},
-    ], betas=(0.9, 0.98), eps=1e-8, fused=True)
+    groups = []
+    for name, p in trainee.named_parameters():
+        if p is trainee.model.shared.weight:
+            groups.append({"params": [p], "lr": embedding_rate, "weight_decay": 0.0})
+            continue
+        size = max(p.detach().pow(2).mean().sqrt().item() / USUAL_SIZE, SMALLEST)
+        times = 3.0 if name.startswith("model.decoder.") else 1.0
+        groups.append({"params": [p], "lr": rate * size * times, "weight_decay": 0.01 if p.dim() > 1 else 0.0})
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-8, fused=True)
 
 
 class Schedule:
@@ -254,38 +264,42 @@ def save(path: Path, **state) -> None:
 def restore(folder: Path, trainee: base.Trainee, opt: torch.optim.Optimizer, steps: int) -> int:
     """Loads a checkpoint of a run of `steps` steps, if there is one; returns the step to go on from.
 
-    A checkpoint from the falling end of a run of another length is passed over for the one before its fall.
+    A checkpoint from the falling end of a shorter run is passed over for the one before its fall. In that of a longer one
+    the rate falls from here on as if the run had always been this short.
     """
     path = folder / "state.pt"
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
-    if state["falling"] and state["steps"] != steps:
+    if state["falling"] and state["steps"] < steps:
         state = torch.load(folder / "stable.pt", weights_only=True)
     trainee.load_state_dict(state["trainee"])
     opt.load_state_dict(state["optimiser"])
     return state["step"]
 
 
-def fresh(tok: Tokenizer, args) -> base.Trainee:
-    """The model before its first step."""
+def fresh(tok: Tokenizer, rows: list[Row], args) -> base.Trainee:
+    """The model before its first step, kept as start.pt: the rates depend on its sizes, and it takes a while."""
+    words, path = [tok.encode(word).ids[0] for word in WORDS], args.work / args.name / "start.pt"
+    if path.exists():
+        shape = base.config(tok.get_vocab_size(), len(args.layers))
+        trainee = base.Trainee(base.MT5ForConditionalGeneration(shape), words)
+        trainee.load_state_dict(torch.load(path, weights_only=True))
+        return trainee
     pieces = json.loads((args.work / "pieces.json").read_text())
-    table = e5.input_embeddings(args.e5 or e5.default_path(), pieces)
-    # The decoder starts from <pad>: a zero vector there would make its first norm's gradient explode.
-    special = torch.randn(base.UNK + 1, base.D_MODEL) * table.pow(2).mean().sqrt()
-    model = base.build(torch.cat([special, table]))
-    if args.start:
-        pieces = lambda t: [t.id_to_token(i) for i in range(t.get_vocab_size())]
-        earlier = Tokenizer.from_file(str(args.start / "tokenizer.json"))
-        base.continue_from(model, pieces(tok), load_file(args.start / "model.safetensors"), pieces(earlier))
-    return base.Trainee(model, [tok.encode(word).ids[0] for word in WORDS])
+    bert = tune.load(args.work, args.e5)[0].encoder if args.tuned else e5.load(args.e5 or e5.default_path())[0]
+    trainee = base.Trainee(base.build(bert, args.layers, pieces, tok, rows), words)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(trainee.state_dict(), path)
+    return trainee
 
 
 def train(args) -> None:
     torch.manual_seed(args.seed)
     tok = Tokenizer.from_file(str(args.work / "tokenizer.json"))
-    data, dev = (corpus(args.work, s, tok, args.teacher and s == "train") for s in ("train", "dev"))
-    trainee = fresh(tok, args)
+    every = read_rows(args.work / "rows.jsonl")
+    data, dev = (corpus(args.work, every, s, tok, args.teacher and s == "train") for s in ("train", "dev"))
+    trainee = fresh(tok, every, args)
     opt = optimiser(trainee, args.rate, args.embedding_rate)
     peaks = [group["lr"] for group in opt.param_groups]
     folder = args.work / args.name
@@ -316,18 +330,24 @@ def train(args) -> None:
             print(f"step {step + 1} dev macro-F1", evaluate(trainee, dev), flush=True)
 
 
+def groups(value: str) -> list[list[int]]:
+    """Reads 0+1,2 as [[0, 1], [2]]."""
+    return [[int(layer) for layer in group.split("+")] for group in value.split(",")]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder of the earlier steps")
     parser.add_argument("--name", default="run", help="folder of this run inside the work folder (default run)")
     parser.add_argument("--steps", type=int, required=True, help="optimiser steps in all")
     parser.add_argument("--batch", type=int, default=96, help="rows a step (default 96)")
-    parser.add_argument("--rate", type=float, default=8e-4, help="peak learning rate (default 8e-4)")
+    parser.add_argument("--rate", type=float, default=2.5e-4, help="peak learning rate (default 2.5e-4)")
     parser.add_argument("--embedding-rate", type=float, default=3e-4, help="the same for the embeddings (default 3e-4)")
-    parser.add_argument("--warm-up", type=int, default=120, help="warm-up steps (default 120)")
+    parser.add_argument("--warm-up", type=int, default=40, help="warm-up steps (default 40)")
     parser.add_argument("--decay", type=int, default=600, help="last steps, in which the rate falls (default 600)")
-    parser.add_argument("--start", type=Path, default=None, help="exported base to start from (default: the teacher's "
-                        "embeddings and nothing else)")
+    parser.add_argument("--layers", type=groups, default=groups(LAYERS),
+                        help=f"layers of e5 that each layer of the encoder starts from (default {LAYERS})")
+    parser.add_argument("--tuned", action="store_true", help="start from the tuned teacher's layers instead of e5's")
     parser.add_argument("--teacher", action="store_true", help="learn from the teacher too")
     parser.add_argument("--distil", type=float, default=2.0, help="weight of the distance to the teacher (default 2)")
     parser.add_argument("--save", type=int, default=500, help="steps between checkpoints (default 500)")

