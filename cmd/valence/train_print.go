@@ -74,7 +74,7 @@ func (c *trainCmd) finish(std streams, w *watch, job *client.Job) error {
 	case "cancelled":
 		return fmt.Errorf("job %s was cancelled; go on with it: valence train --job %s%s", job.ID, job.ID, c.whereFlags())
 	}
-	return c.succeeded(std, w, job)
+	return c.succeeded(std, job)
 }
 
 func jobFailed(job *client.Job, where string) error {
@@ -90,7 +90,7 @@ func jobFailed(job *client.Job, where string) error {
 	return errors.New(strings.Join(lines, "\n"))
 }
 
-func (c *trainCmd) succeeded(std streams, w *watch, job *client.Job) error {
+func (c *trainCmd) succeeded(std streams, job *client.Job) error {
 	r := job.Result
 	if r != nil && len(r.Runs) > 1 {
 		if err := printRuns(std, r); err != nil {
