@@ -22,6 +22,7 @@ type conformanceCmd struct {
 	Churn        bool                     `default:"true" negatable:"" help:"Upload, activate, roll back, delete, pin and unpin adapters meanwhile."`
 	Blend        bool                     `default:"true" negatable:"" help:"Ask for blends and strengths too."`
 	Jury         bool                     `default:"true" negatable:"" help:"Ask juries too."`
+	Kept         bool                     `help:"Let the server answer with what it has kept of the same rows, too, which proves its memory for answers in place of its model."`
 	CompareOne   bool                     `help:"Ask one adapter with the same load first, and compare the latencies."`
 	HubRepo      string                   `help:"Adapter on the Hub that is pulled and deleted meanwhile." placeholder:"OWNER/NAME"`
 	Tolerance    float64                  `default:"1e-4" help:"Most that a log-probability may differ from that of the row alone. 1e-4 suits float32."`
@@ -54,7 +55,7 @@ func (c *conformanceCmd) Validate() error {
 func (c *conformanceCmd) options() conformance.Options {
 	return conformance.Options{
 		Adapters: c.Adapters, Clients: c.Clients, Duration: c.Duration, Distribution: c.Distribution,
-		Seed: c.Seed, Tolerance: c.Tolerance, Spread: c.Spread, Churn: c.Churn, Blend: c.Blend, Jury: c.Jury,
+		Seed: c.Seed, Tolerance: c.Tolerance, Spread: c.Spread, Churn: c.Churn, Blend: c.Blend, Jury: c.Jury, Kept: c.Kept,
 		Keep: c.Keep, CompareOne: c.CompareOne, HubRepo: c.HubRepo, Lag: c.Lag,
 	}
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -28,6 +30,35 @@ func TestConformance(t *testing.T) {
 	if code := stop(); code != 0 || !strings.Contains(log.String(), "tensor_handles=0") {
 		t.Errorf("status %d\n%s", code, log)
 	}
+}
+
+// TestConformanceOfKeptAnswers proves what the server remembers of rows, while the
+// adapters that gave the answers change.
+func TestConformanceOfKeptAnswers(t *testing.T) {
+	url, _, _ := serve(t)
+	status, stdout, stderr := valence(t, "", "conformance", url, "--adapters", "6", "--clients", "4", "--duration", "2s", "--kept")
+	if status != 0 || !strings.Contains(stdout, "wrong answers") {
+		t.Fatalf("status %d\n%s%s", status, stdout, stderr)
+	}
+	if !keptAny(t, url) {
+		t.Error("the server remembered nothing: the test shows nothing")
+	}
+}
+
+// keptAny tells whether rows were answered from memory.
+func keptAny(t *testing.T, url string) bool {
+	t.Helper()
+	resp, err := http.Get(url + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const known = `valence_engine_rows_total{outcome="known"} `
+	return strings.Contains(string(body), known) && !strings.Contains(string(body), known+"0\n")
 }
 
 func TestConformanceSaysWhatIsWrong(t *testing.T) {

@@ -292,3 +292,17 @@ func TestMixRoundTrip(t *testing.T) {
 		}
 	}
 }
+
+// TestKeptAnswersAreAskedFor: unless the request allows it, no answer is one that the
+// server has kept.
+func TestKeptAnswersAreAskedFor(t *testing.T) {
+	for kept, want := range map[bool]string{false: "no-cache", true: ""} {
+		c, calls := server(t, answer{status: 200, body: `{}`})
+		if _, err := c.Sentiment(t.Context(), Request{Inputs: []Input{{Text: "x"}}, Kept: kept}); err != nil {
+			t.Fatal(err)
+		}
+		if got := (*calls)[0].header.Get("Cache-Control"); got != want {
+			t.Errorf("kept %v: Cache-Control %q", kept, got)
+		}
+	}
+}

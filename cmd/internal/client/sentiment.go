@@ -49,6 +49,7 @@ type Input struct {
 type Request struct {
 	Inputs []Input  `json:"inputs"`
 	Jury   []string `json:"jury,omitempty"` // adapters that are all asked of each text; then no input names one
+	Kept   bool     `json:"-"`              // an answer that the server has kept will do
 }
 
 // Answer holds each input's index either in Results or in Errors.
@@ -106,8 +107,8 @@ type RowError struct {
 	Detail string `json:"detail"`
 }
 
-// Sentiment asks, for answers that the server has not kept: who calls from here judges
-// the server. Inputs fail alone, in Answer.Errors; where all of them fail, the
+// Sentiment asks, for answers that the server has not kept unless the request allows
+// them: who calls from here judges the server. Inputs fail alone, in Answer.Errors; where all of them fail, the
 // error is a *Problem. There is an Answer beside an error too, for its Trip.
 func (c *Client) Sentiment(ctx context.Context, r Request) (*Answer, error) {
 	out := &Answer{}
@@ -115,7 +116,7 @@ func (c *Client) Sentiment(ctx context.Context, r Request) (*Answer, error) {
 	if err != nil {
 		return out, err
 	}
-	call.fresh = true
+	call.fresh = !r.Kept
 	out.Trip, err = c.do(ctx, call, out)
 	return out, err
 }

@@ -42,6 +42,7 @@ type Options struct {
 	Blend        bool    // ask for blends and strengths
 	Jury         bool    // ask juries
 	Keep         bool    // leave the adapters on the server
+	Kept         bool    // let the load be answered with what the server has kept, too
 	CompareOne   bool    // run the same load on one adapter first
 	HubRepo      string  // "owner/name" to pull meanwhile, or ""
 	// Lag is how long after a change was answered the state before it may still answer: 0

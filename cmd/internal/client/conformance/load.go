@@ -97,6 +97,7 @@ func (w *worker) work(ctx context.Context, ended <-chan struct{}) {
 
 func (w *worker) once(ctx context.Context) {
 	rows, request := w.generator.request()
+	request.Kept = w.Kept
 	answer, err := w.api.Sentiment(ctx, request)
 	if ctx.Err() != nil {
 		return
