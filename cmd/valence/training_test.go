@@ -106,7 +106,7 @@ func trained(t testing.TB, url, job string) map[string]any {
 }
 
 func smallTraining(epochs int) map[string]any {
-	return map[string]any{"data": map[string]any{"examples": trainingRows(96)}, "epochs": epochs, "seed": 5, "dropout": true}
+	return map[string]any{"data": map[string]any{"examples": trainingRows(48)}, "epochs": epochs, "seed": 5, "dropout": true}
 }
 
 // TestTrainingSurvivesKills kills the server again and again while it trains, and wants the
