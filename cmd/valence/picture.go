@@ -34,16 +34,21 @@ const side = 5 * vg.Inch
 const margin = vg.Inch / 8
 
 // drawEvaluation draws the confusion matrix beside the calibration curve.
-func drawEvaluation(path string, r *metrics.Report) (err error) {
-	format, err := pictureFormat(path)
-	if err != nil {
-		return err
-	}
+func drawEvaluation(path string, r *metrics.Report) error {
 	left, err := confusionPlot(r)
 	if err != nil {
 		return err
 	}
 	right, err := calibrationPlot(r)
+	if err != nil {
+		return err
+	}
+	return drawBeside(path, left, right)
+}
+
+// drawBeside writes a picture of two plots.
+func drawBeside(path string, left, right *plot.Plot) (err error) {
+	format, err := pictureFormat(path)
 	if err != nil {
 		return err
 	}

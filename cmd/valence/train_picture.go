@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"image/color"
-	"os"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -14,11 +13,7 @@ import (
 )
 
 // drawCurves draws the losses beside the quality of each epoch.
-func drawCurves(path, adapter string, c *curves) (err error) {
-	format, err := pictureFormat(path)
-	if err != nil {
-		return err
-	}
+func drawCurves(path, adapter string, c *curves) error {
 	left, err := lossPlot(adapter, c)
 	if err != nil {
 		return err
@@ -27,20 +22,7 @@ func drawCurves(path, adapter string, c *curves) (err error) {
 	if err != nil {
 		return err
 	}
-	canvas, err := draw.NewFormattedCanvas(2*side, side, format)
-	if err != nil {
-		return err
-	}
-	whole := draw.New(canvas)
-	left.Draw(draw.Crop(whole, margin, -side-margin, margin, -margin))
-	right.Draw(draw.Crop(whole, side+margin, -margin, margin, -margin))
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	_, err = canvas.WriteTo(f)
-	return err
+	return drawBeside(path, left, right)
 }
 
 // Colours of curves.
