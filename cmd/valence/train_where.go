@@ -19,7 +19,7 @@ type trainWhere struct {
 	Server  string `help:"The server that does the work; without it, this process does, with what follows." placeholder:"URL"`
 	Base    string `default:"builtin" help:"The base model, as of \"valence serve\"." placeholder:"builtin|FOLDER|OWNER/NAME"`
 	Device  string `default:"auto" help:"Where the model runs: auto (CUDA if it can be had), cpu, cuda or cuda:N."`
-	Dtype   string `default:"auto" enum:"auto,float32,bfloat16" help:"Type of weights and activations."`
+	Dtype   string `default:"auto" enum:"auto,float32,bfloat16,float16,int8" help:"As of \"valence serve\"."`
 	Threads int    `default:"0" help:"CPU threads of an operator; 0 takes one for each core."`
 }
 
