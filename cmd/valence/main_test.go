@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"valence/runtime/builtin"
 )
 
 // valence runs the program and gives its exit status and what it wrote.
@@ -200,7 +202,7 @@ func TestDoctorCountsParameters(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Base != "builtin" || r.BaseParameters < 1e6 || len(r.Adapters) != 1 || r.Adapters[0].MedianSeconds <= 0 || r.PeakBytes < r.WeightBytes {
+	if r.Base != "builtin" || r.BaseParameters < 1e6 || len(r.Adapters) != 1+len(builtin.Adapters()) || r.Adapters[0].MedianSeconds <= 0 || r.PeakBytes < r.WeightBytes {
 		t.Errorf("%+v", r)
 	}
 	if status, stdout, _ := valence(t, "", "doctor", "--threads", "1", "--repeat", "1"); status != 0 || !strings.Contains(stdout, "trainable") {

@@ -90,8 +90,11 @@ func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err erro
 	return s, nil
 }
 
+// builtinBase names the base inside the binary.
+const builtinBase = "builtin"
+
 func openBase(ctx context.Context, name string, o openOptions) (*checkpoint.Checkpoint, error) {
-	if name == "builtin" {
+	if name == builtinBase {
 		return checkpoint.OpenFS(name, builtin.Base())
 	}
 	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
@@ -117,25 +120,50 @@ func openTokenizer(base *checkpoint.Checkpoint) (*tokenizer.Tokenizer, error) {
 	return tok, nil
 }
 
-// openAdapters reads the base's own sidecar and the folders that the flags name.
+// openAdapters reads the base's own sidecar, the folders that the flags name and, with the
+// builtin base, its adapters.
 func (f *baseFlags) openAdapters(s *stack) (*adapters.Static, error) {
 	base, err := newEntry(s, adapters.BaseID, s.base.Digest(), nil, s.base.Sidecar)
 	if err != nil {
 		return nil, fmt.Errorf("base %s: %w", s.base.Name, err)
 	}
+	folders, err := f.folders(s)
+	if err != nil {
+		return nil, err
+	}
 	var entries []*adapters.Entry
-	for _, id := range slices.Sorted(maps.Keys(f.Adapter)) {
-		folder, err := peft.ReadDir(f.Adapter[id], s.base.Config)
-		if err != nil {
-			return nil, fmt.Errorf("adapter %s: %w", id, err)
-		}
+	for _, id := range slices.Sorted(maps.Keys(folders)) {
+		folder := folders[id]
 		entry, err := newEntry(s, id, folder.Digest, folder.Vectors, folder.Sidecar)
 		if err != nil {
-			return nil, fmt.Errorf("adapter %s: %s: %w", id, f.Adapter[id], err)
+			return nil, fmt.Errorf("adapter %s: %w", id, err)
 		}
 		entries = append(entries, entry)
 	}
 	return adapters.NewStatic(base, entries...)
+}
+
+// folders reads the adapters of the configuration. A flag comes before what is built in.
+func (f *baseFlags) folders(s *stack) (map[string]*peft.Folder, error) {
+	out := map[string]*peft.Folder{}
+	var err error
+	for id, path := range f.Adapter {
+		if out[id], err = peft.ReadDir(path, s.base.Config); err != nil {
+			return nil, fmt.Errorf("adapter %s: %w", id, err)
+		}
+	}
+	if f.Base != builtinBase {
+		return out, nil
+	}
+	for id, files := range builtin.Adapters() {
+		if out[id] != nil {
+			continue
+		}
+		if out[id], err = peft.Read(files, s.base.Config); err != nil {
+			return nil, fmt.Errorf("adapter %s: %w", id, err)
+		}
+	}
+	return out, nil
 }
 
 // newEntry compiles an adapter's labels; nil vectors are the base itself.
