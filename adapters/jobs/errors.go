@@ -20,7 +20,8 @@ var (
 var (
 	// ErrBaseChanged says that the job was made for another base than the server has now.
 	ErrBaseChanged = errors.New("jobs: the base changed")
-	// ErrDiverged is wrapped by a Trainer whose loss is not a number any more.
+	// ErrDiverged is wrapped by a Trainer whose loss is not a number any more; see
+	// DivergedError.
 	ErrDiverged = errors.New("jobs: the training diverged")
 	// ErrPanic says that the trainer or the publisher panicked.
 	ErrPanic = errors.New("jobs: panic")
@@ -50,6 +51,16 @@ func own(err error) bool {
 	}
 	return false
 }
+
+// DivergedError says where a loss was no number any more. It wraps ErrDiverged.
+type DivergedError struct {
+	Step   int    // from 1
+	Reason string // with what to do
+}
+
+func (e *DivergedError) Error() string { return fmt.Sprintf("%v: %s", ErrDiverged, e.Reason) }
+
+func (e *DivergedError) Unwrap() error { return ErrDiverged }
 
 // InvalidError is what a Trainer returns for a request that cannot be trained. It wraps
 // ErrInvalidJob.

@@ -20,6 +20,9 @@ func failureOf(err error, phase State) *Failure {
 			break
 		}
 	}
+	if diverged, ok := errors.AsType[*DivergedError](err); ok {
+		f.Step = diverged.Step
+	}
 	if invalid, ok := errors.AsType[*InvalidError](err); ok {
 		for _, finding := range invalid.Findings {
 			finding.Message = clean(finding.Message)

@@ -116,17 +116,17 @@ func (w *worker) trySettle(o outcome, reports []Progress) error {
 
 // apply changes the row by an outcome. again is the pause before the next segment.
 func (w *worker) apply(ctx context.Context, t *store.Tx, r *record, o outcome) (again time.Duration, err error) {
+	if o.checkpoint != nil {
+		if err := r.saveCheckpoint(ctx, t.SQL(), o.checkpoint); err != nil {
+			return 0, err
+		}
+	}
 	if o.err != nil {
 		return w.applyError(ctx, t.SQL(), r, o.err)
 	}
 	r.attempts = 0
 	if o.plan != nil {
 		r.Plan = o.plan
-	}
-	if o.checkpoint != nil {
-		if err := r.saveCheckpoint(ctx, t.SQL(), o.checkpoint); err != nil {
-			return 0, err
-		}
 	}
 	if o.result != nil {
 		if err := r.saveResult(ctx, t.SQL(), o.result); err != nil {

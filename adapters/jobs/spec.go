@@ -112,7 +112,8 @@ type Result struct {
 type Failure struct {
 	Code     string    `json:"code"` // "invalid_job", "base_changed", "diverged", "panic", "damaged", "training_failed", "publishing_failed"
 	Message  string    `json:"message"`
-	Phase    State     `json:"phase"` // where it failed
+	Phase    State     `json:"phase"`         // where it failed
+	Step     int       `json:"step,omitzero"` // that diverged, from 1
 	Findings []Finding `json:"findings,omitempty"`
 }
 

@@ -11,7 +11,8 @@ type Trainer interface {
 	Check(ctx context.Context, adapter string, spec Spec, data Data) (Plan, error)
 	// Segment goes on from a checkpoint until all is done or until s.Stop says to stop,
 	// which it asks after each step. An error or a panic fails the job, which can be
-	// retried from its last checkpoint; see ErrDiverged.
+	// retried from its last checkpoint. A checkpoint beside an error that wraps ErrDiverged
+	// is kept: it holds what was learnt before.
 	Segment(ctx context.Context, spec Spec, data Data, s Segment) (SegmentResult, error)
 	// Live gives the vectors that a checkpoint holds.
 	Live(ctx context.Context, spec Spec, data Data, checkpoint []byte) (Live, error)

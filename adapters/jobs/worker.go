@@ -123,7 +123,7 @@ func (w *worker) run() outcome {
 	case w.ctx.Err() != nil && w.job.Phase != Publishing: // thrown away, and the error says no more than that
 		return outcome{phase: w.job.Phase, lost: errors.Is(cause, errLost)}
 	default:
-		return outcome{phase: w.job.Phase, err: err}
+		return outcome{phase: w.job.Phase, checkpoint: o.checkpoint, err: err}
 	}
 }
 
@@ -164,6 +164,9 @@ func (w *worker) train() (outcome, error) {
 		Job: w.job.ID, Adapter: w.job.Adapter, Checkpoint: checkpoint, Stop: w.stops, Report: w.report, Share: w.setShared,
 	})
 	w.setShared(nil)
+	if errors.Is(err, ErrDiverged) {
+		return outcome{checkpoint: res.Checkpoint}, err
+	}
 	if err != nil {
 		return outcome{}, err
 	}

@@ -43,9 +43,9 @@ type runChoice struct {
 }
 
 // result measures what came out, and makes a folder of the best run.
-func (t *Trainer) result(ctx context.Context, w *work, adapter string, s jobs.Spec, data jobs.Data) (*jobs.Result, error) {
+func (t *Trainer) result(ctx context.Context, w *work, seg jobs.Segment, s jobs.Spec, data jobs.Data) (*jobs.Result, error) {
 	r := w.trainer.Result()
-	if err := diverged(r); err != nil {
+	if err := diverged(r, seg); err != nil {
 		return nil, err
 	}
 	best := &r.Runs[r.Best]
@@ -70,7 +70,7 @@ func (t *Trainer) result(ctx context.Context, w *work, adapter string, s jobs.Sp
 		return nil, err
 	}
 	if s.Activate == jobs.ActivateIfBetter {
-		if c.Active, err = t.compare(ctx, adapter, w.trainer.ValidationRows(r.Best)); err != nil {
+		if c.Active, err = t.compare(ctx, seg.Adapter, w.trainer.ValidationRows(r.Best)); err != nil {
 			return nil, err
 		}
 		all.Active = c.Active

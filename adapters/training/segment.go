@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 
 	"valence/adapters/jobs"
 	"valence/runtime/train"
@@ -17,7 +18,7 @@ func (t *Trainer) Segment(ctx context.Context, s jobs.Spec, data jobs.Data, seg 
 		return jobs.SegmentResult{}, err
 	}
 	if w.trainer.Done() {
-		result, err := t.result(ctx, w, seg.Adapter, s, data)
+		result, err := t.result(ctx, w, seg, s, data)
 		return jobs.SegmentResult{Result: result}, err
 	}
 	seg.Share(w.moment)
@@ -27,34 +28,51 @@ func (t *Trainer) Segment(ctx context.Context, s jobs.Spec, data jobs.Data, seg 
 		return jobs.SegmentResult{}, err
 	}
 	p.flush()
-	if done {
-		if err := diverged(w.trainer.Result()); err != nil {
-			return jobs.SegmentResult{}, err
-		}
-	}
 	checkpoint, err := w.checkpoint()
 	if err != nil {
 		return jobs.SegmentResult{}, err
+	}
+	if done {
+		if err := diverged(w.trainer.Result(), seg); err != nil {
+			return jobs.SegmentResult{Checkpoint: checkpoint}, err
+		}
 	}
 	t.leave(w, checkpoint)
 	return jobs.SegmentResult{Checkpoint: checkpoint, Trained: done}, nil
 }
 
-// diverged is an error where no run came to an end with numbers.
-func diverged(r *train.Result) error {
+// diverged is an error where no run came to an end with numbers. It tells of the run that
+// went furthest, whose vectors the job keeps.
+func diverged(r *train.Result, seg jobs.Segment) error {
 	if r.Best >= 0 {
 		return nil
 	}
-	f := r.Runs[0].Failure
-	of := ""
+	lead := furthest(r)
+	f := r.Runs[lead].Failure
+	var b strings.Builder
 	if n := len(r.Runs); n > 1 {
-		of = fmt.Sprintf("all %d runs, the first ", n)
+		fmt.Fprintf(&b, "all %d runs, the last ", n)
 	}
-	rows := ""
+	fmt.Fprintf(&b, "at step %d", f.Step)
 	if len(f.Rows) > 0 {
-		rows = fmt.Sprintf(" (row %d)", f.Rows[0])
+		fmt.Fprintf(&b, " (row %d)", f.Rows[0])
 	}
-	return fmt.Errorf("%w: %sat step %d%s: %s", jobs.ErrDiverged, of, f.Step, rows, f.Reason)
+	fmt.Fprintf(&b, ": %s", f.Reason)
+	if r.Runs[lead].Steps > 0 {
+		fmt.Fprintf(&b, "; what was learnt before that step answers as %s@job:%s", seg.Adapter, seg.Job)
+	}
+	return &jobs.DivergedError{Step: f.Step, Reason: b.String()}
+}
+
+// furthest is the run that has taken the most steps.
+func furthest(r *train.Result) int {
+	best := 0
+	for i := range r.Runs {
+		if r.Runs[i].Steps > r.Runs[best].Steps {
+			best = i
+		}
+	}
+	return best
 }
 
 // Live gives the vectors that a checkpoint holds; see jobs.Trainer.

@@ -393,11 +393,12 @@ func TestDiverged(t *testing.T) {
 			t.Fatal(err, failed)
 		}
 	}
-	if failed.Failure.Code != "diverged" || !strings.Contains(failed.Failure.Message, "lower the learning rate") || failed.Checkpoint == 0 {
+	if failed.Failure.Code != "diverged" || failed.Checkpoint == 0 ||
+		!strings.Contains(failed.Failure.Message, "lower the learning rate") || !strings.HasSuffix(failed.Failure.Message, "a@job:"+job.ID) {
 		t.Errorf("%+v", failed.Failure)
 	}
 	live, err := m.Live(t.Context(), job.ID)
-	if err != nil || live.Step == 0 || slices.ContainsFunc(live.Vectors, func(x float32) bool { return x != x }) {
+	if err != nil || live.Step == 0 || live.Step != failed.Failure.Step-1 || slices.ContainsFunc(live.Vectors, func(x float32) bool { return x != x }) {
 		t.Errorf("%v, step %d", err, live.Step)
 	}
 }

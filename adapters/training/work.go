@@ -82,10 +82,14 @@ func (t *Trainer) leave(w *work, checkpoint []byte) {
 	t.last = w
 }
 
-// follow chooses the run that is ahead: the best after its last epoch, or the first. It
+// follow chooses the run that is ahead: the best after its last epoch, or, where all have
+// failed, the one that went furthest. It
 // must not be called while the trainer works.
 func (w *work) follow() {
-	w.lead = max(w.trainer.Result().Best, 0)
+	r := w.trainer.Result()
+	if w.lead = r.Best; w.lead < 0 {
+		w.lead = furthest(r)
+	}
 	w.publishLive(w.trainer.Steps(w.lead))
 }
 

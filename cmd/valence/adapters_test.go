@@ -12,12 +12,19 @@ import (
 
 	"valence/runtime/builtin"
 	"valence/runtime/mt5/checkpoint"
+	"valence/runtime/mt5/spec"
 	"valence/runtime/safetensors"
 )
 
 // adapterFolder writes a PEFT folder for the builtin base whose vectors are all
 // value.
 func adapterFolder(t *testing.T, value float32, sidecar string) string {
+	t.Helper()
+	return folderOf(t, func(spec.Site) float32 { return value }, sidecar)
+}
+
+// folderOf writes the folder of an adapter whose vectors have one value at each site.
+func folderOf(t *testing.T, value func(spec.Site) float32, sidecar string) string {
 	t.Helper()
 	base, err := checkpoint.OpenFS("builtin", builtin.Base())
 	if err != nil {
@@ -26,7 +33,7 @@ func adapterFolder(t *testing.T, value float32, sidecar string) string {
 	defer base.Close()
 	var tensors []safetensors.Tensor
 	for _, site := range base.Config.DefaultSites() {
-		data := bytes.Repeat(binary.LittleEndian.AppendUint32(nil, math.Float32bits(value)), site.Size)
+		data := bytes.Repeat(binary.LittleEndian.AppendUint32(nil, math.Float32bits(value(site))), site.Size)
 		tensors = append(tensors, safetensors.Tensor{Name: site.Key(), DType: safetensors.F32, Shape: site.Shape(), Data: data})
 	}
 	dir := t.TempDir()

@@ -152,7 +152,7 @@ func (t *Trainer) teach(ctx context.Context, batch []pupil, outcomes []outcome) 
 func (t *Trainer) take(r *run, o *outcome) Event {
 	recipe := &t.job.Recipe
 	if o.broken != nil {
-		r.fail(&Failure{Step: r.step + 1, Rows: o.broken, Reason: "a loss or a gradient is not finite; lower the learning rate"})
+		r.fail(&Failure{Step: r.step + 1, Rows: o.broken, Reason: "a loss or a gradient is not finite; " + t.advice(r)})
 		return Event{Kind: Failed, Run: r.number, Failure: r.failed}
 	}
 	clip(o.gradient, recipe.ClipNorm)
@@ -160,7 +160,7 @@ func (t *Trainer) take(r *run, o *outcome) Event {
 	before := r.live.Load()
 	after := r.adam.step(recipe, before.Data, o.gradient, rate, r.step+1)
 	if slices.ContainsFunc(after, func(x float32) bool { return !isFinite(float64(x)) }) {
-		r.fail(&Failure{Step: r.step + 1, Reason: "a vector is not finite after the step; lower the learning rate"})
+		r.fail(&Failure{Step: r.step + 1, Reason: "a vector is not finite after the step; lower the learning rate, or set clip_norm"})
 		return Event{Kind: Failed, Run: r.number, Failure: r.failed}
 	}
 	r.live.Store(&spec.Vectors{Sites: before.Sites, Data: after})
@@ -168,4 +168,13 @@ func (t *Trainer) take(r *run, o *outcome) Event {
 	r.lossSum += o.loss
 	r.losses++
 	return Event{Kind: Stepped, Run: r.number, Loss: o.loss, LearningRate: rate}
+}
+
+// advice is what to do about numbers that are not finite. Before the first step they come
+// of what the run starts from.
+func (t *Trainer) advice(r *run) string {
+	if r.step == 0 && t.job.Start != nil {
+		return "it is what the version to start from gives: start from another, or from the base"
+	}
+	return "lower the learning rate, or set clip_norm"
 }
