@@ -17,7 +17,7 @@ export CGO_CFLAGS := -O2 -w
 export CGO_CXXFLAGS := -O2 -w -include $(GLUE)/compat.h
 export CGO_LDFLAGS := -Wl,--as-needed -L$(GLUE) -L$(LIBTORCH)/torch/lib -L$(LIBTORCH)/nvidia/cu13/lib -Wl,-rpath,$(LIBTORCH)/torch/lib -Wl,-rpath,$(LIBTORCH)/nvidia/cu13/lib -Wl,--allow-shlib-undefined
 
-.PHONY: help build run test lint bench fixtures env clean libtorch cuda prerequisites licences
+.PHONY: help build run test lint bench microbench peers fixtures env clean libtorch cuda prerequisites licences
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -55,7 +55,18 @@ fixtures: ## make the reference fixtures again with transformers and PEFT (needs
 	for f in runtime/safetensors runtime/mt5 runtime/mt5/checkpoint runtime/train/metrics adapters/peft/pickle adapters/peft; do \
 	  echo "$$f"; OMP_NUM_THREADS=1 $(CACHE)/fixtures/bin/python $$f/testdata/make.py || exit 1; done
 
-bench: libtorch ## time the tokenizer and the builtin base
+PEERS := $(CACHE)/peers
+PEERS_NEED := cmd/internal/bench/peers/requirements.txt
+
+peers: prerequisites ## make the Python environment that bench needs, with PEFT and CTranslate2, once (3 GB)
+	@cmp -s $(PEERS_NEED) $(PEERS)/requirements.txt || { \
+	  rm -rf $(PEERS) && python3 -m venv $(PEERS) && $(PEERS)/bin/pip install --quiet --disable-pip-version-check -r $(PEERS_NEED) && \
+	  cp $(PEERS_NEED) $(PEERS)/requirements.txt; }
+
+bench: build $(if $(findstring --no-peers,$(ARGS)),,peers) ## measure this machine beside PEFT and CTranslate2; ARGS="--questions http,cold" adds flags
+	bin/valence bench --python $(PEERS)/bin/python $(ARGS)
+
+microbench: libtorch ## time the tokenizer and the builtin base
 	GOMP_SPINCOUNT=1000 go test -run '^$$' -bench . -benchmem ./runtime/...
 
 licences: libtorch ## collect in bin/licences the licence texts that go with the binary

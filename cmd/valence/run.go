@@ -39,6 +39,7 @@ type cli struct {
 	Export      exportCmd      `cmd:"" help:"Write every adapter that a server keeps into a plain folder."`
 	Import      importCmd      `cmd:"" help:"Add the adapters of such a folder to those that a server keeps."`
 	Conformance conformanceCmd `cmd:"" help:"Prove that a server gives each row its own answer, whatever else it does at the time."`
+	Bench       benchCmd       `cmd:"" help:"Measure this machine, beside PEFT and CTranslate2, and hold the figures against bars."`
 	Doctor      doctorCmd      `cmd:"" help:"Check this machine and a base: device, libtorch, shapes, parameters, memory, one timed row."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }

@@ -1,0 +1,149 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"valence/runtime/mt5"
+	"valence/runtime/mt5/spec"
+	"valence/runtime/torch"
+)
+
+// saturated is a batch that is large enough for the products to be all that counts.
+var saturated = size{crowd, 32}
+
+func rooflineBar(dtype string) string {
+	return dtype + ", saturated throughput, share of the best sustained product"
+}
+
+func rooflineQuestion() (*Question, asker) {
+	q := &Question{Name: "roofline", Title: "how much of this machine's rate of matrix products a saturated forward reaches"}
+	for _, dtype := range []string{"auto", "int8"} {
+		q.Bars = append(q.Bars, &Bar{Name: rooflineBar(dtype), Need: 0.8, Unit: "share"})
+	}
+	return q, askRoofline
+}
+
+func askRoofline(ctx context.Context, r *run, q *Question) error {
+	for _, dtype := range []string{"auto", "int8"} {
+		if err := r.roofline(ctx, q, dtype); err != nil {
+			return fmt.Errorf("%s: %w", dtype, err)
+		}
+	}
+	q.note("products have the model's own shapes at 2,048 and 8,192 rows, and 4,096 x 4,096; the fastest counts. A forward's work is that of its projections and of the attention's two products")
+	return nil
+}
+
+func (r *run) roofline(ctx context.Context, q *Question, dtype string) (err error) {
+	base, _, err := r.large(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, base.Close()) }()
+	adapters, err := makeAdapters(base.Config, 1, 7)
+	if err != nil {
+		return err
+	}
+	m, err := r.load(ctx, base, dtype)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close(context.WithoutCancel(ctx))) }()
+	b := makeBatch(base.Config, saturated.rows, saturated.tokens, adapters, 1)
+	work := forwardWork(base.Config, saturated.rows, saturated.tokens)
+	forward := fmt.Sprintf("%s (%s), forward of %v", dtype, m.Precision(), saturated)
+	arms := []arm{{forward, "GFLOP/s", func(ctx context.Context) (float64, error) {
+		ms, err := timed(1, func() error { return b.score(ctx, m) })
+		return work / ms / 1e6, err
+	}}}
+	products := productArms(r.thread, base.Config, m)
+	return r.compare(ctx, q, append(arms, products...), func(got figures) {
+		best := 0.0
+		for _, a := range products {
+			best = max(best, got[a.name])
+		}
+		q.figure(rooflineBar(dtype), got[forward]/best)
+	})
+}
+
+// forwardWork counts the multiplications and additions of label scores with one decoder
+// step, in floating-point operations: what the mathematics asks for, however it is done.
+// The decoder's first token attends to itself alone, and its one query of the encoder's
+// states takes the place of their keys and values.
+func forwardWork(c *spec.Config, rows, tokens int) float64 {
+	width, inner, ff := float64(c.DModel), float64(c.DInner()), float64(c.DFF)
+	feed := 2 * width * ff
+	if c.Gated {
+		feed = 3 * width * ff
+	}
+	n, t := float64(rows), float64(tokens)
+	encoder := n * t * (4*width*inner + feed + 2*t*inner)
+	decoder := n * (6*width*inner + feed + 2*t*float64(c.Heads)*width)
+	return 2 * (float64(c.EncoderLayers)*encoder + float64(c.DecoderLayers)*decoder)
+}
+
+// product is rows [rows, in] by a weight [out, in].
+type product struct{ rows, in, out int }
+
+func (p product) String() string { return fmt.Sprintf("%d x %d x %d", p.rows, p.in, p.out) }
+
+// products are the model's own, alone and joined, at two numbers of rows, and a large one.
+func products(c *spec.Config) []product {
+	out := []product{{2048, 4096, 4096}}
+	for _, rows := range []int{2048, 8192} {
+		out = append(out, product{rows, c.DModel, c.DInner()}, product{rows, c.DModel, 3 * c.DInner()},
+			product{rows, c.DModel, c.DFF}, product{rows, c.DModel, 2 * c.DFF}, product{rows, c.DFF, c.DModel})
+	}
+	return out
+}
+
+// productArms time products in the type of the model.
+func productArms(thread *torch.Thread, c *spec.Config, m *mt5.Model) []arm {
+	var out []arm
+	for _, p := range products(c) {
+		out = append(out, arm{fmt.Sprintf("%s, product %v", m.Precision(), p), "GFLOP/s", func(ctx context.Context) (float64, error) {
+			seconds := 0.0
+			err := thread.Do(ctx, torch.Serving, func(s *torch.Scope) (err error) {
+				seconds, err = p.time(s, m.Precision())
+				return err
+			})
+			return 2 * float64(p.rows) * float64(p.in) * float64(p.out) / seconds / 1e9, err
+		}})
+	}
+	return out
+}
+
+// formats are the types that weights are packed in, by the names that models give.
+var formats = map[string]torch.Format{
+	torch.PackedBFloat16.String(): torch.PackedBFloat16,
+	torch.PackedFloat16.String():  torch.PackedFloat16,
+	torch.PackedInt8.String():     torch.PackedInt8,
+}
+
+// time is the least time of a few.
+func (p product) time(s *torch.Scope, precision string) (float64, error) {
+	x := s.Full(0.5, torch.Float32, int64(p.rows), int64(p.in))
+	w := s.Full(0.25, torch.Float32, int64(p.out), int64(p.in))
+	var packed torch.Packed
+	if format, ok := formats[precision]; ok {
+		packed = s.Pack(w, format)
+	}
+	best := 0.0
+	for range 4 {
+		mark := s.Mark()
+		start := time.Now()
+		if packed.Defined() {
+			s.PackedLinear(x, packed, w)
+		} else {
+			s.Linear(x, w)
+		}
+		seconds := time.Since(start).Seconds()
+		s.Keep(mark)
+		if best == 0 || seconds < best {
+			best = seconds
+		}
+	}
+	return best, s.Err()
+}
