@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"valence/adapters/store"
@@ -37,15 +40,42 @@ func spool(ctx context.Context, dir string, r io.Reader, limit int64) (f *os.Fil
 	return f, "sha256:" + hex.EncodeToString(h.Sum(nil)), size, err
 }
 
+// spoolName begins a file's name before the file loses it.
+const spoolName = "dataset-"
+
 func unnamed(dir string) (*os.File, error) {
-	f, err := os.CreateTemp(dir, "dataset-*")
+	f, err := os.CreateTemp(dir, spoolName+"*")
 	if err != nil {
 		return nil, fmt.Errorf("datasets: %w", full(err))
 	}
-	if err := os.Remove(f.Name()); err != nil {
+	if err := os.Remove(f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) { // another process may be sweeping
 		return nil, errors.Join(fmt.Errorf("datasets: %w", err), f.Close())
 	}
 	return f, nil
+}
+
+// sweepSpool makes the folder and removes the files of processes that were killed between
+// the two steps of unnamed. "" is the system's folder, which is not ours to sweep.
+func sweepSpool(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("datasets: folder for uploads: %w", full(err))
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("datasets: folder for uploads: %w", err)
+	}
+	for _, file := range left {
+		if !strings.HasPrefix(file.Name(), spoolName) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, file.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("datasets: remove what is left of an upload: %w", err)
+		}
+	}
+	return nil
 }
 
 // full gives a disk without room the store's name for it.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -33,7 +34,10 @@ type Dataset struct {
 // Options configures a Store.
 type Options struct {
 	Limits
-	TempDir string // where uploads wait until they are checked; "" is the system's
+	// TempDir is where uploads wait until they are checked: a folder of this package's
+	// own, which is made. "" is "uploads" in the state's data folder or, where there is
+	// none, the system's.
+	TempDir string
 }
 
 // Store keeps data sets and feedback in the state's database. It is safe for concurrent
@@ -46,6 +50,12 @@ type Store struct {
 // New makes a Store, and removes what killed processes left.
 func New(ctx context.Context, state *store.Store, o Options) (*Store, error) {
 	o.Limits = o.orDefaults()
+	if o.TempDir == "" && state.Dir() != "" {
+		o.TempDir = filepath.Join(state.Dir(), "uploads")
+	}
+	if err := sweepSpool(o.TempDir); err != nil {
+		return nil, err
+	}
 	s := &Store{state, o}
 	if err := s.sweep(ctx); err != nil {
 		return nil, fmt.Errorf("datasets: remove what is left of broken uploads: %w", err)

@@ -361,28 +361,3 @@ func TestAtOnce(t *testing.T) {
 		f.empty(t)
 	})
 }
-
-// TestFull: a database without room refuses a file and keeps nothing of it.
-func TestFull(t *testing.T) {
-	state := storetest.Open(t, store.Options{Dir: t.TempDir()})
-	f := fixture{state: state}
-	f.Store = must[*datasets.Store](t)(datasets.New(t.Context(), state, datasets.Options{}))
-	var pages int
-	if err := state.DB().QueryRow("PRAGMA page_count").Scan(&pages); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := state.DB().Exec(fmt.Sprintf("PRAGMA max_page_count = %d", pages+64)); err != nil {
-		t.Fatal(err)
-	}
-	var large strings.Builder
-	large.WriteString("text,label\n")
-	for i := range 200_000 {
-		fmt.Fprintf(&large, "text number %d,x\n", i)
-	}
-	_, err := f.Put(t.Context(), "a.csv", "", strings.NewReader(large.String()), datasets.Mapping{})
-	if !errors.Is(err, store.ErrFull) {
-		t.Errorf("%v", err)
-	}
-	f.empty(t)
-	f.put(t, "small.csv", stars)
-}

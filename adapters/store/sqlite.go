@@ -44,6 +44,7 @@ func (s *Store) openSQLite(ctx context.Context, o Options) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("store: data folder: %w", err)
 	}
+	s.dir = filepath.Dir(path)
 	if s.db, err = pool(path, "immediate", 1); err != nil { // nothing is opened yet
 		return err
 	}

@@ -38,6 +38,7 @@ func (d Dialect) String() string {
 type Store struct {
 	log     *slog.Logger
 	dialect Dialect
+	dir     string // of SQLite's file
 	db      *sql.DB
 	readers *sql.DB // for reading; the same as db but for SQLite
 
@@ -90,6 +91,10 @@ func (s *Store) Close() error {
 
 // Dialect tells which database this is.
 func (s *Store) Dialect() Dialect { return s.dialect }
+
+// Dir is the data folder, where files of others may stand beside the database; "" with
+// PostgreSQL.
+func (s *Store) Dir() string { return s.dir }
 
 // DB is for tables of others in the same database, such as a queue of jobs. What is to
 // happen together with a change of the state, or not at all, belongs into Change
