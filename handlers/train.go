@@ -121,14 +121,15 @@ func (a *api) trainable(ctx context.Context, id string) error {
 	}
 }
 
-// plan tells what a training would mean. Of what it is asked nothing but the data set
-// is kept.
-func (a *api) plan(ctx context.Context, t *training) (*planInfo, error) {
-	in, err := a.gather(ctx, t)
+// plan tells what a training would mean. Nothing of what it is asked is kept.
+func (a *api) plan(ctx context.Context, t *training) (out *planInfo, err error) {
+	notes := &drafts{data: a.Datasets}
+	defer func() { err = errors.Join(err, notes.close()) }()
+	in, err := a.gather(ctx, t, notes)
 	if err != nil {
 		return nil, err
 	}
-	out := &planInfo{Adapter: t.id, Dataset: datasetInfoOf(in.data)}
+	out = &planInfo{Adapter: t.id, Dataset: datasetInfoOf(in.data)}
 	if in.validation.ID != "" {
 		info := datasetInfoOf(in.validation)
 		out.Validation = &info
@@ -145,7 +146,7 @@ func (a *api) submit(ctx context.Context, t *training) (jobs.Job, error) {
 			return job, err
 		}
 	}
-	in, err := a.gather(ctx, t)
+	in, err := a.gather(ctx, t, a.Datasets)
 	if err != nil {
 		return jobs.Job{}, err
 	}

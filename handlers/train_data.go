@@ -106,8 +106,45 @@ func (m *mappingChoice) mapping(own datasets.Mapping) datasets.Mapping {
 	return out
 }
 
-// gather finds or keeps the data sets that a training learns from.
-func (a *api) gather(ctx context.Context, t *training) (g gathered, err error) {
+// taker takes in data sets, to be kept or only to be looked at.
+type taker interface {
+	Put(ctx context.Context, name string, format table.Format, r io.Reader, m datasets.Mapping) (datasets.Dataset, error)
+	Remap(ctx context.Context, id string, m datasets.Mapping) (datasets.Dataset, error)
+}
+
+// drafts is a taker for what a dry run looks at.
+type drafts struct {
+	data Datasets
+	open []*datasets.Draft
+}
+
+// Put takes in a draft.
+func (d *drafts) Put(ctx context.Context, name string, format table.Format, r io.Reader, m datasets.Mapping) (datasets.Dataset, error) {
+	return d.add(d.data.Draft(ctx, name, format, r, m))
+}
+
+// Remap takes in a draft.
+func (d *drafts) Remap(ctx context.Context, id string, m datasets.Mapping) (datasets.Dataset, error) {
+	return d.add(d.data.DraftRemap(ctx, id, m))
+}
+
+func (d *drafts) add(draft *datasets.Draft, err error) (datasets.Dataset, error) {
+	if err != nil {
+		return datasets.Dataset{}, err
+	}
+	d.open = append(d.open, draft)
+	return draft.Dataset, nil
+}
+
+func (d *drafts) close() (err error) {
+	for _, draft := range d.open {
+		err = errors.Join(err, draft.Close())
+	}
+	return err
+}
+
+// gather finds the data sets that a training learns from, or has them taken in.
+func (a *api) gather(ctx context.Context, t *training, to taker) (g gathered, err error) {
 	if v := t.body.Validation; v != nil && v.Dataset != nil {
 		if g.validation, err = a.dataset(ctx, *v.Dataset); err != nil {
 			return g, within("/validation/dataset", err)
@@ -117,13 +154,13 @@ func (a *api) gather(ctx context.Context, t *training) (g gathered, err error) {
 	switch {
 	case d.Dataset != nil:
 		if g.data, err = a.dataset(ctx, *d.Dataset); err == nil && d.Mapping != nil {
-			g.data, err = a.Datasets.Remap(ctx, *d.Dataset, d.Mapping.mapping(g.data.Mapping))
+			g.data, err = to.Remap(ctx, *d.Dataset, d.Mapping.mapping(g.data.Mapping))
 			err = datasetError(err, *d.Dataset)
 		}
 	case d.Examples != nil:
-		g.data, err = a.keepExamples(ctx, d)
+		g.data, err = takeExamples(ctx, to, d)
 	default:
-		g.data, err = a.keepFeedback(ctx, or(d.From, t.id), d.Mapping)
+		g.data, err = a.takeFeedback(ctx, to, or(d.From, t.id), d.Mapping)
 	}
 	return g, err
 }
@@ -144,15 +181,15 @@ func datasetError(err error, id string) error {
 	return err
 }
 
-// keepExamples makes a data set of a body's examples.
-func (a *api) keepExamples(ctx context.Context, d *trainData) (datasets.Dataset, error) {
+// takeExamples makes a data set of a body's examples.
+func takeExamples(ctx context.Context, to taker, d *trainData) (datasets.Dataset, error) {
 	var lines bytes.Buffer
 	for _, e := range d.Examples {
 		if err := writeExample(&lines, *e.Text, e.Label.Value); err != nil {
 			return datasets.Dataset{}, err
 		}
 	}
-	kept, err := a.Datasets.Put(ctx, "examples", table.JSONL, &lines, exampleMapping(d.Mapping))
+	kept, err := to.Put(ctx, "examples", table.JSONL, &lines, exampleMapping(d.Mapping))
 	if faults, ok := errors.AsType[*datasets.Faults](err); ok {
 		return kept, exampleFaults(faults)
 	}
@@ -189,11 +226,11 @@ func exampleFaults(f *datasets.Faults) error {
 	return out
 }
 
-// keepFeedback makes a data set of the feedback that an adapter has got so far.
-func (a *api) keepFeedback(ctx context.Context, id string, m *mappingChoice) (datasets.Dataset, error) {
+// takeFeedback makes a data set of the feedback that an adapter has got so far.
+func (a *api) takeFeedback(ctx context.Context, to taker, id string, m *mappingChoice) (datasets.Dataset, error) {
 	next, stop := iter.Pull2(a.Datasets.FeedbackRows(ctx, id))
 	defer stop()
-	kept, err := a.Datasets.Put(ctx, "feedback for "+id, table.JSONL, &rowReader{next: next}, exampleMapping(m))
+	kept, err := to.Put(ctx, "feedback for "+id, table.JSONL, &rowReader{next: next}, exampleMapping(m))
 	if errors.Is(err, table.ErrEmpty) {
 		return kept, fmt.Errorf("%w: there is no feedback for %q yet; POST /v1/feedback takes some", datasets.ErrInvalid, id)
 	}

@@ -37,7 +37,7 @@ type trainRequest struct {
 
 // validationChoice says which rows are measured on: a part of the data, or a data set.
 type validationChoice struct {
-	Split   *float64 `json:"split"   validate:"omitempty,gt=0,lt=1"`
+	Split   *float64 `json:"split"   validate:"omitempty,min=0,lt=1"`
 	Dataset *string  `json:"dataset"`
 }
 
@@ -122,7 +122,7 @@ func (t *trainRequest) spec(id, validation string) jobs.Spec {
 		MaxTokens: or(t.MaxTokens, 0), MaxLabelTokens: or(t.MaxLabelTokens, 0), AbstainTarget: or(t.AbstainTarget, 0),
 	}
 	if t.Validation != nil {
-		s.Validation.Split = or(t.Validation.Split, 0)
+		s.Validation.Split = t.Validation.Split
 	}
 	if t.Sweep != nil {
 		s.Sweep.LearningRate = t.Sweep.LearningRate

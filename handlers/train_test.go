@@ -113,6 +113,28 @@ func TestTrainDryRun(t *testing.T) {
 	}
 }
 
+// TestTrainDryRunKeepsNothing: what a dry run looks at is no data set afterwards, whatever
+// it came as.
+func TestTrainDryRunKeepsNothing(t *testing.T) {
+	w := openWorkshop(t, newPacer(4), nil)
+	set := w.upload(reviews)
+	w.get(w.do(http.MethodPost, "/v1/feedback", `{"text":"x","adapter":"acme/reviews","label":"positive"}`, "Content-Type", typeJSON), 201, nil)
+	for _, data := range []string{
+		`{"examples":[{"text":"a","label":"x"},{"text":"b","label":"y"}]}`, `{"feedback":true,"from":"acme/reviews"}`,
+		fmt.Sprintf(`{"dataset":%q,"mapping":{"labels":{"positive":"+","negative":"-"}}}`, set),
+	} {
+		var got planInfo
+		w.get(w.postTrain(`{"data":`+data+`,"dry_run":true}`), 200, &got)
+		if got.Dataset.ID == set || !strings.Contains(string(got.Plan), got.Dataset.ID) {
+			t.Errorf("%s: %+v %s", data, got, got.Plan)
+		}
+		w.do(http.MethodGet, "/v1/datasets/"+got.Dataset.ID, "").problem(t, 404, "dataset_not_found")
+	}
+	if list, err := w.data.List(t.Context()); err != nil || len(list) != 1 || list[0].ID != set {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
 func TestTrainRefuses(t *testing.T) {
 	w := openWorkshop(t, newPacer(1), nil)
 	set := w.upload(reviews)
@@ -146,6 +168,7 @@ func TestTrainRefuses(t *testing.T) {
 		{`{` + data + `,"labels":["a","a"]}`, codeInvalid, "/labels duplicate"},
 		{`{` + data + `,"objective":"other"}`, codeInvalid, "/objective not_allowed"},
 		{`{` + data + `,"activate":"yes"}`, codeInvalid, "/activate not_allowed"},
+		{`{` + data + `,"validation":{"split":-0.1}}`, codeInvalid, "/validation/split out_of_range"},
 		{`{` + data + `,"validation":{"split":1}}`, codeInvalid, "/validation/split out_of_range"},
 		{`{` + data + `,"validation":{"split":0.5,"dataset":"x"}}`, codeInvalid, "/validation one_of"},
 		{`{` + data + `,"validation":{"split":0.5},"cross_validation":3}`, codeInvalid, "/validation not_allowed"},

@@ -43,6 +43,9 @@ type Datasets interface {
 	Put(ctx context.Context, name string, format table.Format, r io.Reader, m datasets.Mapping) (datasets.Dataset, error)
 	// Remap gives the data set of the same file with another mapping.
 	Remap(ctx context.Context, id string, m datasets.Mapping) (datasets.Dataset, error)
+	// Draft and DraftRemap give what Put and Remap would, to be looked at and closed.
+	Draft(ctx context.Context, name string, format table.Format, r io.Reader, m datasets.Mapping) (*datasets.Draft, error)
+	DraftRemap(ctx context.Context, id string, m datasets.Mapping) (*datasets.Draft, error)
 	Get(ctx context.Context, id string) (datasets.Dataset, error)
 	List(ctx context.Context) ([]datasets.Dataset, error)
 	Delete(ctx context.Context, id string) error

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -45,6 +46,9 @@ type Options struct {
 type Store struct {
 	state *store.Store
 	o     Options
+
+	mu     sync.Mutex
+	drafts map[string][]*Draft // by id
 }
 
 // New makes a Store, and removes what killed processes left.
@@ -56,7 +60,7 @@ func New(ctx context.Context, state *store.Store, o Options) (*Store, error) {
 	if err := sweepSpool(o.TempDir); err != nil {
 		return nil, err
 	}
-	s := &Store{state, o}
+	s := &Store{state: state, o: o, drafts: map[string][]*Draft{}}
 	if err := s.sweep(ctx); err != nil {
 		return nil, fmt.Errorf("datasets: remove what is left of broken uploads: %w", err)
 	}
@@ -71,26 +75,11 @@ const maxNameBytes = 256
 // Faults and others wrap ErrInvalid, and ErrMapping, ErrTooLarge or store.ErrFull say
 // what they say. A format of "" goes by the name.
 func (s *Store) Put(ctx context.Context, name string, format table.Format, r io.Reader, m Mapping) (d Dataset, err error) {
-	if err := checkName(name); err != nil {
-		return Dataset{}, err
-	}
-	f, digest, size, err := spool(ctx, s.o.TempDir, r, s.o.Bytes)
+	d, f, err := s.takeIn(ctx, name, format, r, m)
 	if err != nil {
 		return Dataset{}, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	d = Dataset{Name: name, Format: format, Content: digest, Bytes: size}
-	if d.Format == "" {
-		if d.Format, err = table.FormatOf(name); err != nil {
-			return Dataset{}, fmt.Errorf("%w: %w", ErrMapping, err)
-		}
-	}
-	if d.Mapping, d.Report, err = s.look(ctx, Input{name, d.Format, f}, m); err != nil {
-		return Dataset{}, err
-	}
-	if d.ID, err = d.digest(); err != nil {
-		return Dataset{}, err
-	}
 	return s.keep(ctx, d, f)
 }
 
@@ -104,15 +93,24 @@ func checkName(name string) error {
 // Remap gives the data set of the file of another one, read by another mapping: a new
 // one, or the one that there is. Its errors are those of Put, and store.ErrNotFound.
 func (s *Store) Remap(ctx context.Context, id string, m Mapping) (d Dataset, err error) {
-	if d, err = s.Get(ctx, id); err != nil {
-		return Dataset{}, err
+	err = s.again(ctx, id, func(before Dataset, file io.Reader) error {
+		d, err = s.Put(ctx, before.Name, before.Format, file, m)
+		return err
+	})
+	return d, err
+}
+
+// again reads a data set's file anew.
+func (s *Store) again(ctx context.Context, id string, use func(d Dataset, file io.Reader) error) error {
+	d, err := s.Get(ctx, id)
+	if err != nil {
+		return err
 	}
 	blob, err := s.state.OpenBlob(ctx, d.Content)
 	if err != nil {
-		return Dataset{}, err
+		return err
 	}
-	defer func() { err = errors.Join(err, blob.Close()) }()
-	return s.Put(ctx, d.Name, d.Format, blob, m)
+	return errors.Join(use(d, blob), blob.Close())
 }
 
 // look reads a file once, to its end.
@@ -216,25 +214,24 @@ func (s *Store) Rows(ctx context.Context, id string) iter.Seq2[Row, error] {
 	}
 }
 
-func (s *Store) read(ctx context.Context, id string, use func(Row) bool) (err error) {
-	d, err := s.Get(ctx, id)
-	if err != nil {
-		return err
+func (s *Store) read(ctx context.Context, id string, use func(Row) bool) error {
+	if d, file := s.draft(id); file != nil {
+		return s.rows(ctx, d, file, use)
 	}
-	blob, err := s.state.OpenBlob(ctx, d.Content)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, blob.Close()) }()
-	var file io.Reader = blob
-	if d.Format == table.Parquet {
-		f, _, _, err := spool(ctx, s.o.TempDir, blob, d.Bytes)
+	return s.again(ctx, id, func(d Dataset, file io.Reader) error {
+		if d.Format != table.Parquet {
+			return s.rows(ctx, d, file, use)
+		}
+		f, _, _, err := spool(ctx, s.o.TempDir, file, d.Bytes)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = f.Close() }()
-		file = f
-	}
+		return s.rows(ctx, d, f, use)
+	})
+}
+
+func (s *Store) rows(ctx context.Context, d Dataset, file io.Reader, use func(Row) bool) error {
 	// What is stored was within the limits of its time.
 	limits := Limits{Rows: d.Report.Rows + d.Report.Dropped.Empty + d.Report.Dropped.Unmapped, Faults: s.o.Faults}
 	reader, err := Open(Input{d.Name, d.Format, file}, d.Mapping, limits)

@@ -38,8 +38,8 @@ type Spec struct {
 
 // Validation says which rows are not trained on.
 type Validation struct {
-	Split   float64 `json:"split,omitzero"`    // share of the data's rows; 0 with no Dataset means the default
-	Dataset string  `json:"dataset,omitempty"` // or a data set of its own, by id
+	Split   *float64 `json:"split,omitzero"`    // share of the data's rows, 0 for none of them; nil with no Dataset means the default
+	Dataset string   `json:"dataset,omitempty"` // or a data set of its own, by id
 }
 
 // Sweep lists values to try, each with each.

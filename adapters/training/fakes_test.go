@@ -301,5 +301,5 @@ func (f *fixture) put(t testing.TB, csv string) jobs.Data {
 }
 
 func small() jobs.Spec {
-	return jobs.Spec{Objective: "labels", Epochs: 2, BatchSize: 8, LearningRate: 0.05, Seed: 3, Validation: jobs.Validation{Split: 0.2}}
+	return jobs.Spec{Objective: "labels", Epochs: 2, BatchSize: 8, LearningRate: 0.05, Seed: 3, Validation: jobs.Validation{Split: new(0.2)}}
 }

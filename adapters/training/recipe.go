@@ -18,7 +18,9 @@ func (t *Trainer) recipe(s jobs.Spec) train.Recipe {
 	setIf(&r.LearningRate, s.LearningRate)
 	setIf(&r.MaxTokens, s.MaxTokens)
 	setIf(&r.LabelTokens, s.MaxLabelTokens)
-	setIf(&r.Validation, s.Validation.Split)
+	if s.Validation.Split != nil {
+		r.Validation = *s.Validation.Split
+	}
 	r.Seed = uint64(s.Seed)
 	r.ClipNorm, r.AbstainTarget, r.EarlyStop = s.ClipNorm, s.AbstainTarget, s.EarlyStop
 	if s.Dropout {
@@ -70,11 +72,14 @@ func balance(d *train.Data) map[string]float64 {
 // checkSpec lists what is wrong with a request, whatever its data.
 func checkSpec(s jobs.Spec, r train.Recipe) (f findings) {
 	f.checkRanges(s)
-	if s.Validation.Dataset != "" && s.Validation.Split != 0 {
+	if s.Validation.Dataset != "" && s.Validation.Split != nil {
 		f.add("conflict", "/validation", "split and dataset are two ways to validate; give one of them")
 	}
-	if s.CrossValidation > 0 && (s.Validation.Dataset != "" || s.Validation.Split != 0) {
+	if s.CrossValidation > 0 && (s.Validation.Dataset != "" || s.Validation.Split != nil) {
 		f.add("conflict", "/cross_validation", "the folds validate; leave validation out")
+	}
+	if s.CrossValidation == 0 && s.Validation.Split != nil && *s.Validation.Split == 0 {
+		f.checkUnmeasured(s)
 	}
 	switch s.Activate {
 	case "", jobs.ActivateAlways, jobs.ActivateIfBetter, jobs.ActivateNever:
@@ -87,6 +92,21 @@ func checkSpec(s jobs.Spec, r train.Recipe) (f findings) {
 		}
 	}
 	return f
+}
+
+// checkUnmeasured lists what cannot be had without rows to measure on.
+func (f *findings) checkUnmeasured(s jobs.Spec) {
+	for _, n := range []struct {
+		pointer string
+		asked   bool
+	}{
+		{"/activate", s.Activate == jobs.ActivateIfBetter}, {"/early_stop", s.EarlyStop > 0}, {"/abstain_target", s.AbstainTarget > 0},
+		{"/sweep", len(s.Sweep.LearningRate) > 1 || len(s.Sweep.Seed) > 1},
+	} {
+		if n.asked {
+			f.add("conflict", n.pointer, "it goes by rows that are not learnt from, and validation.split is 0; give it a part of the rows, or leave one of the two out")
+		}
+	}
 }
 
 // ranges are those of numbers: zero stands for the default.
@@ -105,10 +125,14 @@ func (f *findings) checkRanges(s jobs.Spec) {
 			f.addf("out_of_range", n.pointer, "it is %v; it must be from %v to %v", n.value, n.from, n.to)
 		}
 	}
+	split := 0.0
+	if s.Validation.Split != nil {
+		split = *s.Validation.Split
+	}
 	for _, n := range []struct {
 		pointer string
 		value   float64
-	}{{"/validation/split", s.Validation.Split}, {"/abstain_target", s.AbstainTarget}} {
+	}{{"/validation/split", split}, {"/abstain_target", s.AbstainTarget}} {
 		if !(n.value >= 0 && n.value < 1) {
 			f.addf("out_of_range", n.pointer, "it is %v; it must be at least 0 and below 1", n.value)
 		}

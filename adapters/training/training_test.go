@@ -368,6 +368,22 @@ func TestSweepAndFolds(t *testing.T) {
 	}
 }
 
+// All rows can be learnt from, as a refusal of too few rows advises.
+func TestWithoutValidation(t *testing.T) {
+	f := open(t)
+	m := f.manager(t, time.Hour)
+	d := f.put(t, "text,label\nawful thing,negative\ngreat thing,positive\n")
+	s := small()
+	if _, err := f.Check(t.Context(), "a", s, d); err == nil || !strings.Contains(err.Error(), "validation.split to 0") {
+		t.Errorf("%v", err)
+	}
+	s.Validation.Split = new(0.0)
+	done := await(t, m, submit(t, m, "a", s, d).ID, func(j jobs.Job) bool { return j.State == jobs.Succeeded })
+	if done.Version != "v1" || strings.Contains(string(done.Metrics), "accuracy") {
+		t.Errorf("%+v, %s", done.Version, done.Metrics)
+	}
+}
+
 // Numbers that are none end the job, which keeps its last good vectors.
 func TestDiverged(t *testing.T) {
 	f := open(t)

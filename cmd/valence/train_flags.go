@@ -26,7 +26,7 @@ type trainData struct {
 	Header       bool              `env:"-" default:"true" negatable:"" help:"Whether the first row of CSV or TSV names the columns."`
 	Delimiter    string            `env:"-" help:"Character between the fields of CSV or TSV." placeholder:"CHARACTER"`
 	Quotes       string            `env:"-" enum:",rfc4180,loose,none" default:"" help:"What a double quote means in CSV or TSV: rfc4180, loose or none." placeholder:"KIND"`
-	Validation   string            `env:"-" help:"What is measured on and not learnt from: a part of the rows, such as 0.1, or another file." placeholder:"PART|FILE"`
+	Validation   string            `env:"-" help:"What is measured on and not learnt from: a part of the rows, such as 0.1, or 0 for none, or another file." placeholder:"PART|FILE"`
 }
 
 // trainRecipe says how it is learnt. Zero values are left to the server: the published recipe.
@@ -122,7 +122,7 @@ func (c *trainCmd) trainRequest() client.TrainRequest {
 		Activate: c.Activate,
 	}
 	if split, err := strconv.ParseFloat(c.Validation, 64); err == nil {
-		r.Validation = &client.Validation{Split: split}
+		r.Validation = &client.Validation{Split: &split}
 	}
 	sweep := client.Sweep{}
 	switch len(c.LearningRate) {

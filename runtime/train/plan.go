@@ -118,7 +118,7 @@ func (t *Trainer) checkParts(f *findings) {
 		case present == 1:
 			f.add(OneClass, true, "all rows to train on have one label; at least two labels are needed")
 		case wanted && len(r.validation) == 0:
-			f.add(TooFewRows, true, "there is no row to validate on; give more rows, or set validation to 0")
+			f.add(TooFewRows, true, "there is no row to validate on; give more rows, or set validation.split to 0 to measure on none")
 		}
 	}
 }

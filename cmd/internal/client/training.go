@@ -80,8 +80,8 @@ type TrainData struct {
 
 // Validation says which rows are measured on: a part of the data, or a data set.
 type Validation struct {
-	Split   float64 `json:"split,omitzero"`
-	Dataset string  `json:"dataset,omitzero"`
+	Split   *float64 `json:"split,omitzero"` // 0 measures on none
+	Dataset string   `json:"dataset,omitzero"`
 }
 
 // Sweep lists values to try.

@@ -1,0 +1,97 @@
+package datasets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"valence/adapters/datasets/table"
+)
+
+// Draft is a data set that is only looked at: until Close, Store.Rows has it in this
+// process, and nothing of it is in the state.
+type Draft struct {
+	Dataset
+	file  *os.File
+	store *Store
+}
+
+// Draft takes in a file as Put does, with the same id and the same errors, to be looked at
+// and not to be kept.
+func (s *Store) Draft(ctx context.Context, name string, format table.Format, r io.Reader, m Mapping) (*Draft, error) {
+	d, f, err := s.takeIn(ctx, name, format, r, m)
+	if err != nil {
+		return nil, err
+	}
+	draft := &Draft{Dataset: d, file: f, store: s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drafts[d.ID] = append(s.drafts[d.ID], draft)
+	return draft, nil
+}
+
+// DraftRemap is Remap whose data set is not kept.
+func (s *Store) DraftRemap(ctx context.Context, id string, m Mapping) (d *Draft, err error) {
+	err = s.again(ctx, id, func(before Dataset, file io.Reader) error {
+		d, err = s.Draft(ctx, before.Name, before.Format, file, m)
+		return err
+	})
+	return d, err
+}
+
+// Close drops the draft. Rows that are being read of it end with an error.
+func (d *Draft) Close() error {
+	s := d.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.drafts[d.ID]
+	for i := range all {
+		if all[i] == d {
+			all = append(all[:i:i], all[i+1:]...)
+			break
+		}
+	}
+	if s.drafts[d.ID] = all; len(all) == 0 {
+		delete(s.drafts, d.ID)
+	}
+	return d.file.Close()
+}
+
+// draft gives the file of a draft, apart from other readers of it, or nil.
+func (s *Store) draft(id string) (Dataset, *io.SectionReader) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.drafts[id] {
+		return d.Dataset, io.NewSectionReader(d.file, 0, d.Bytes)
+	}
+	return Dataset{}, nil
+}
+
+// takeIn checks a file. It is at the end of its reading, and the caller's to close.
+func (s *Store) takeIn(ctx context.Context, name string, format table.Format, r io.Reader, m Mapping) (d Dataset, f *os.File, err error) {
+	if err := checkName(name); err != nil {
+		return Dataset{}, nil, err
+	}
+	f, digest, size, err := spool(ctx, s.o.TempDir, r, s.o.Bytes)
+	if err != nil {
+		return Dataset{}, nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	d = Dataset{Name: name, Format: format, Content: digest, Bytes: size}
+	if d.Format == "" {
+		if d.Format, err = table.FormatOf(name); err != nil {
+			return Dataset{}, nil, fmt.Errorf("%w: %w", ErrMapping, err)
+		}
+	}
+	if d.Mapping, d.Report, err = s.look(ctx, Input{name, d.Format, f}, m); err != nil {
+		return Dataset{}, nil, err
+	}
+	d.ID, err = d.digest()
+	return d, f, err
+}
