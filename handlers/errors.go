@@ -148,7 +148,7 @@ func engineKinds() []kind {
 // stateKinds are of a server that cannot do now what it is asked.
 func stateKinds() []kind {
 	return []kind{
-		{store.ErrFull, http.StatusInsufficientStorage, "storage_full"},
+		{store.ErrFull, http.StatusInsufficientStorage, codeFull},
 		{store.ErrBusy, http.StatusServiceUnavailable, "storage_busy"},
 		{ErrNotReady, http.StatusServiceUnavailable, "not_ready"},
 		{ErrDraining, http.StatusServiceUnavailable, "draining"},
@@ -177,6 +177,7 @@ func changeError(err error) error {
 }
 
 const (
+	codeFull     = "storage_full"
 	codeID       = "invalid_adapter_id"
 	codeInvalid  = "invalid_request"
 	codeInternal = "internal"
@@ -224,6 +225,8 @@ func shown(err error, status int, code string) string {
 		return "the adapter's version does not give its recorded scores on this server, so it is not served; the log has the cause under the request id"
 	case status == http.StatusInternalServerError:
 		return "the server failed on this request; its log has the cause under the request id"
+	case code == codeFull: // the cause names files of the server
+		return "the server has no space left on its disk: nothing of this request was kept; try again when there is room"
 	case code == codeTimeout:
 		return "the answer would take longer than the server allows"
 	default:

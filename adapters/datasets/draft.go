@@ -69,8 +69,8 @@ func (s *Store) draft(id string) (Dataset, *io.SectionReader) {
 	return Dataset{}, nil
 }
 
-// takeIn checks a file. It is at the end of its reading, and the caller's to close.
-func (s *Store) takeIn(ctx context.Context, name string, format table.Format, r io.Reader, m Mapping) (d Dataset, f *os.File, err error) {
+// takeIn checks a file. It has been read to its end, and is the caller's to close.
+func (s *Store) takeIn(ctx context.Context, name string, format table.Format, r io.Reader, m Mapping) (Dataset, *os.File, error) {
 	if err := checkName(name); err != nil {
 		return Dataset{}, nil, err
 	}
@@ -78,20 +78,23 @@ func (s *Store) takeIn(ctx context.Context, name string, format table.Format, r 
 	if err != nil {
 		return Dataset{}, nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close())
-		}
-	}()
-	d = Dataset{Name: name, Format: format, Content: digest, Bytes: size}
+	d := Dataset{Name: name, Format: format, Content: digest, Bytes: size}
+	if err := s.describe(ctx, &d, f, m); err != nil {
+		return Dataset{}, nil, errors.Join(err, f.Close())
+	}
+	return d, f, nil
+}
+
+// describe fills in what a file tells.
+func (s *Store) describe(ctx context.Context, d *Dataset, f *os.File, m Mapping) (err error) {
 	if d.Format == "" {
-		if d.Format, err = table.FormatOf(name); err != nil {
-			return Dataset{}, nil, fmt.Errorf("%w: %w", ErrMapping, err)
+		if d.Format, err = table.FormatOf(d.Name); err != nil {
+			return fmt.Errorf("%w: %w", ErrMapping, err)
 		}
 	}
-	if d.Mapping, d.Report, err = s.look(ctx, Input{name, d.Format, f}, m); err != nil {
-		return Dataset{}, nil, err
+	if d.Mapping, d.Report, err = s.look(ctx, Input{d.Name, d.Format, f}, m); err != nil {
+		return err
 	}
 	d.ID, err = d.digest()
-	return d, f, err
+	return err
 }

@@ -23,21 +23,23 @@ func spool(ctx context.Context, dir string, r io.Reader, limit int64) (f *os.Fil
 	if f, err = unnamed(dir); err != nil {
 		return nil, "", 0, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close())
-		}
-	}()
+	if digest, size, err = fill(ctx, f, r, limit); err != nil {
+		return nil, "", 0, errors.Join(err, f.Close())
+	}
+	return f, digest, size, nil
+}
+
+func fill(ctx context.Context, f *os.File, r io.Reader, limit int64) (digest string, size int64, err error) {
 	h := sha256.New()
 	size, err = io.Copy(io.MultiWriter(diskWriter{f}, h), &contextReader{ctx, io.LimitReader(r, limit+1)})
 	if err != nil {
-		return nil, "", 0, fmt.Errorf("datasets: take in the file at byte %d: %w", size, err)
+		return "", 0, fmt.Errorf("datasets: take in the file at byte %d: %w", size, err)
 	}
 	if size > limit {
-		return nil, "", 0, fmt.Errorf("%w: the file has more than %d bytes", ErrTooLarge, limit)
+		return "", 0, fmt.Errorf("%w: the file has more than %d bytes", ErrTooLarge, limit)
 	}
 	_, err = f.Seek(0, io.SeekStart)
-	return f, "sha256:" + hex.EncodeToString(h.Sum(nil)), size, err
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), size, err
 }
 
 // spoolName begins a file's name before the file loses it.

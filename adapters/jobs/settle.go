@@ -68,12 +68,21 @@ func (w *worker) settle(o outcome) error {
 		case !full && try == settleTries:
 			return err
 		}
-		w.setWaits(clean(err.Error()))
+		w.setWaits(waiting(err))
 		w.m.o.Log.Warn("a segment cannot be saved; trying again", "job", w.job.ID, "error", err, "in", pause)
 		if !w.waitToSettle(pause) {
 			return fmt.Errorf("jobs: closed before a segment of job %s could be saved: %w", w.job.ID, err)
 		}
 	}
+}
+
+// waiting tells why a job does not go on. The cause of a full disk names files of the
+// server, which the log has.
+func waiting(err error) string {
+	if errors.Is(err, store.ErrFull) {
+		return "the server has no space left on its disk; the job goes on by itself when there is room"
+	}
+	return clean(err.Error())
 }
 
 // waitToSettle waits for a while, showing that the worker lives as well as it can. It
@@ -149,7 +158,7 @@ func (w *worker) applyError(ctx context.Context, tx *sql.Tx, r *record, cause er
 		r.attempts++
 	}
 	if full || errors.Is(cause, errPublish) && r.attempts < w.m.o.PublishAttempts {
-		r.Waiting = clean(cause.Error())
+		r.Waiting = waiting(cause)
 		w.m.o.Log.WarnContext(ctx, "a job waits", "job", r.ID, "phase", r.Phase, "error", cause)
 		return w.m.backoff(r.attempts), r.move(r.position().released(r.Phase))
 	}
