@@ -205,7 +205,7 @@ func problemOf(err error) problem {
 	if f, ok := errors.AsType[*datasets.Faults](err); ok {
 		whole, rows, _ := strings.Cut(p.Detail, "\n")
 		first, _, _ := strings.Cut(rows, "\n") // all of them are in Errors
-		p.Detail = whole + "; " + first
+		p.Detail = whole + "; " + strings.Replace(first, ": table: ", ": ", 1)
 		p.Errors = rowFaults(f)
 	}
 	if inv, ok := errors.AsType[*jobs.InvalidError](err); ok {

@@ -123,9 +123,8 @@ func (a *api) trainable(ctx context.Context, id string) error {
 
 // plan tells what a training would mean. Nothing of what it is asked is kept.
 func (a *api) plan(ctx context.Context, t *training) (out *planInfo, err error) {
-	notes := &drafts{data: a.Datasets}
-	defer func() { err = errors.Join(err, notes.close()) }()
-	in, err := a.gather(ctx, t, notes)
+	in, err := a.gather(ctx, t)
+	defer func() { err = errors.Join(err, in.close()) }()
 	if err != nil {
 		return nil, err
 	}
@@ -139,18 +138,19 @@ func (a *api) plan(ctx context.Context, t *training) (out *planInfo, err error) 
 }
 
 // submit queues a training, or finds the job that the same request has made before.
-func (a *api) submit(ctx context.Context, t *training) (jobs.Job, error) {
+func (a *api) submit(ctx context.Context, t *training) (job jobs.Job, err error) {
 	if t.key != "" {
 		job, err := a.Jobs.Submitted(ctx, t.key, t.fingerprint)
 		if !errors.Is(err, jobs.ErrNotFound) {
 			return job, err
 		}
 	}
-	in, err := a.gather(ctx, t, a.Datasets)
+	in, err := a.gather(ctx, t)
+	defer func() { err = errors.Join(err, in.close()) }()
 	if err != nil {
 		return jobs.Job{}, err
 	}
-	job, _, err := a.Jobs.Submit(ctx, in.request(t))
+	job, _, err = a.Jobs.Submit(ctx, in.request(t))
 	return job, datasetError(err, in.data.ID)
 }
 
@@ -158,6 +158,21 @@ func (a *api) submit(ctx context.Context, t *training) (jobs.Job, error) {
 type gathered struct {
 	data       datasets.Dataset
 	validation datasets.Dataset // zero where it is a part of data
+	draft      *datasets.Draft  // data, where it is not kept yet
+}
+
+func (g *gathered) take(draft *datasets.Draft, err error) error {
+	if err == nil {
+		g.draft, g.data = draft, draft.Dataset
+	}
+	return err
+}
+
+func (g *gathered) close() error {
+	if g.draft == nil {
+		return nil
+	}
+	return g.draft.Close()
 }
 
 func (g *gathered) request(t *training) jobs.Request {
@@ -165,5 +180,9 @@ func (g *gathered) request(t *training) jobs.Request {
 	if g.validation.ID != "" && g.validation.Content != g.data.Content {
 		d.Blobs = append(d.Blobs, g.validation.Content)
 	}
-	return jobs.Request{Adapter: t.id, Spec: t.body.spec(t.id, g.validation.ID), Data: d, Key: t.key, Fingerprint: t.fingerprint}
+	r := jobs.Request{Adapter: t.id, Spec: t.body.spec(t.id, g.validation.ID), Data: d, Key: t.key, Fingerprint: t.fingerprint}
+	if g.draft != nil {
+		r.Keep = g.draft.Keep
+	}
+	return r
 }

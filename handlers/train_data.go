@@ -106,45 +106,9 @@ func (m *mappingChoice) mapping(own datasets.Mapping) datasets.Mapping {
 	return out
 }
 
-// taker takes in data sets, to be kept or only to be looked at.
-type taker interface {
-	Put(ctx context.Context, name string, format table.Format, r io.Reader, m datasets.Mapping) (datasets.Dataset, error)
-	Remap(ctx context.Context, id string, m datasets.Mapping) (datasets.Dataset, error)
-}
-
-// drafts is a taker for what a dry run looks at.
-type drafts struct {
-	data Datasets
-	open []*datasets.Draft
-}
-
-// Put takes in a draft.
-func (d *drafts) Put(ctx context.Context, name string, format table.Format, r io.Reader, m datasets.Mapping) (datasets.Dataset, error) {
-	return d.add(d.data.Draft(ctx, name, format, r, m))
-}
-
-// Remap takes in a draft.
-func (d *drafts) Remap(ctx context.Context, id string, m datasets.Mapping) (datasets.Dataset, error) {
-	return d.add(d.data.DraftRemap(ctx, id, m))
-}
-
-func (d *drafts) add(draft *datasets.Draft, err error) (datasets.Dataset, error) {
-	if err != nil {
-		return datasets.Dataset{}, err
-	}
-	d.open = append(d.open, draft)
-	return draft.Dataset, nil
-}
-
-func (d *drafts) close() (err error) {
-	for _, draft := range d.open {
-		err = errors.Join(err, draft.Close())
-	}
-	return err
-}
-
-// gather finds the data sets that a training learns from, or has them taken in.
-func (a *api) gather(ctx context.Context, t *training, to taker) (g gathered, err error) {
+// gather finds the data sets that a training learns from. One that is not there yet is a
+// draft. close must follow, whatever the error.
+func (a *api) gather(ctx context.Context, t *training) (g gathered, err error) {
 	if v := t.body.Validation; v != nil && v.Dataset != nil {
 		if g.validation, err = a.dataset(ctx, *v.Dataset); err != nil {
 			return g, within("/validation/dataset", err)
@@ -154,13 +118,12 @@ func (a *api) gather(ctx context.Context, t *training, to taker) (g gathered, er
 	switch {
 	case d.Dataset != nil:
 		if g.data, err = a.dataset(ctx, *d.Dataset); err == nil && d.Mapping != nil {
-			g.data, err = to.Remap(ctx, *d.Dataset, d.Mapping.mapping(g.data.Mapping))
-			err = datasetError(err, *d.Dataset)
+			err = datasetError(g.take(a.Datasets.DraftRemap(ctx, *d.Dataset, d.Mapping.mapping(g.data.Mapping))), *d.Dataset)
 		}
 	case d.Examples != nil:
-		g.data, err = takeExamples(ctx, to, d)
+		err = g.take(a.draftExamples(ctx, d))
 	default:
-		g.data, err = a.takeFeedback(ctx, to, or(d.From, t.id), d.Mapping)
+		err = g.take(a.draftFeedback(ctx, or(d.From, t.id), d.Mapping))
 	}
 	return g, err
 }
@@ -181,19 +144,19 @@ func datasetError(err error, id string) error {
 	return err
 }
 
-// takeExamples makes a data set of a body's examples.
-func takeExamples(ctx context.Context, to taker, d *trainData) (datasets.Dataset, error) {
+// draftExamples makes a data set of a body's examples.
+func (a *api) draftExamples(ctx context.Context, d *trainData) (*datasets.Draft, error) {
 	var lines bytes.Buffer
 	for _, e := range d.Examples {
 		if err := writeExample(&lines, *e.Text, e.Label.Value); err != nil {
-			return datasets.Dataset{}, err
+			return nil, err
 		}
 	}
-	kept, err := to.Put(ctx, "examples", table.JSONL, &lines, exampleMapping(d.Mapping))
+	draft, err := a.Datasets.Draft(ctx, "examples", table.JSONL, &lines, exampleMapping(d.Mapping))
 	if faults, ok := errors.AsType[*datasets.Faults](err); ok {
-		return kept, exampleFaults(faults)
+		return nil, exampleFaults(faults)
 	}
-	return kept, err
+	return draft, err
 }
 
 // exampleMapping is that of the lines that writeExample writes.
@@ -226,15 +189,15 @@ func exampleFaults(f *datasets.Faults) error {
 	return out
 }
 
-// takeFeedback makes a data set of the feedback that an adapter has got so far.
-func (a *api) takeFeedback(ctx context.Context, to taker, id string, m *mappingChoice) (datasets.Dataset, error) {
+// draftFeedback makes a data set of the feedback that an adapter has got so far.
+func (a *api) draftFeedback(ctx context.Context, id string, m *mappingChoice) (*datasets.Draft, error) {
 	next, stop := iter.Pull2(a.Datasets.FeedbackRows(ctx, id))
 	defer stop()
-	kept, err := to.Put(ctx, "feedback for "+id, table.JSONL, &rowReader{next: next}, exampleMapping(m))
+	draft, err := a.Datasets.Draft(ctx, "feedback for "+id, table.JSONL, &rowReader{next: next}, exampleMapping(m))
 	if errors.Is(err, table.ErrEmpty) {
-		return kept, fmt.Errorf("%w: there is no feedback for %q yet; POST /v1/feedback takes some", datasets.ErrInvalid, id)
+		return nil, fmt.Errorf("%w: there is no feedback for %q yet; POST /v1/feedback takes some", datasets.ErrInvalid, id)
 	}
-	return kept, err
+	return draft, err
 }
 
 // rowReader writes rows as lines of JSON, as they are read.

@@ -130,6 +130,8 @@ func TestTrainDryRunKeepsNothing(t *testing.T) {
 		}
 		w.do(http.MethodGet, "/v1/datasets/"+got.Dataset.ID, "").problem(t, 404, "dataset_not_found")
 	}
+	w.pacer.check = &jobs.InvalidError{Findings: []jobs.Finding{{Code: "one_class", Pointer: "/data", Message: "all rows have one label"}}}
+	w.postTrain(`{"data":{"examples":[{"text":"a","label":"x"},{"text":"b","label":"x"}]}}`).problem(t, 422, "invalid_training") // nor of what is refused
 	if list, err := w.data.List(t.Context()); err != nil || len(list) != 1 || list[0].ID != set {
 		t.Errorf("%+v, %v", list, err)
 	}

@@ -41,9 +41,8 @@ type Jobs interface {
 // Datasets keeps labelled texts and feedback. It is met by *datasets.Store.
 type Datasets interface {
 	Put(ctx context.Context, name string, format table.Format, r io.Reader, m datasets.Mapping) (datasets.Dataset, error)
-	// Remap gives the data set of the same file with another mapping.
-	Remap(ctx context.Context, id string, m datasets.Mapping) (datasets.Dataset, error)
-	// Draft and DraftRemap give what Put and Remap would, to be looked at and closed.
+	// Draft gives what Put would keep, to be looked at first, and DraftRemap the data set of
+	// the same file with another mapping.
 	Draft(ctx context.Context, name string, format table.Format, r io.Reader, m datasets.Mapping) (*datasets.Draft, error)
 	DraftRemap(ctx context.Context, id string, m datasets.Mapping) (*datasets.Draft, error)
 	Get(ctx context.Context, id string) (datasets.Dataset, error)

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"valence/adapters/datasets/table"
 )
 
-// Draft is a data set that is only looked at: until Close, Store.Rows has it in this
-// process, and nothing of it is in the state.
+// Draft is a data set that is looked at: until Close, Store.Rows has it in this process,
+// and nothing of it is in the state unless Keep puts it there.
 type Draft struct {
 	Dataset
 	file  *os.File
@@ -19,12 +20,13 @@ type Draft struct {
 }
 
 // Draft takes in a file as Put does, with the same id and the same errors, to be looked at
-// and not to be kept.
+// before it is kept, or instead.
 func (s *Store) Draft(ctx context.Context, name string, format table.Format, r io.Reader, m Mapping) (*Draft, error) {
 	d, f, err := s.takeIn(ctx, name, format, r, m)
 	if err != nil {
 		return nil, err
 	}
+	d.Created = time.Now().UTC().Truncate(time.Microsecond)
 	draft := &Draft{Dataset: d, file: f, store: s}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -32,13 +34,20 @@ func (s *Store) Draft(ctx context.Context, name string, format table.Format, r i
 	return draft, nil
 }
 
-// DraftRemap is Remap whose data set is not kept.
+// DraftRemap gives the data set of the file of another one, read by another mapping: a new
+// one, or the one that there is. Its errors are those of Draft, and store.ErrNotFound.
 func (s *Store) DraftRemap(ctx context.Context, id string, m Mapping) (d *Draft, err error) {
 	err = s.again(ctx, id, func(before Dataset, file io.Reader) error {
 		d, err = s.Draft(ctx, before.Name, before.Format, file, m)
 		return err
 	})
 	return d, err
+}
+
+// Keep makes a data set of the draft, as Put would have. Its errors are those of Put.
+func (d *Draft) Keep(ctx context.Context) error {
+	_, err := d.store.keep(ctx, d.Dataset, d.file)
+	return err
 }
 
 // Close drops the draft. Rows that are being read of it end with an error.

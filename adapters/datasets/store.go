@@ -90,16 +90,6 @@ func checkName(name string) error {
 	return nil
 }
 
-// Remap gives the data set of the file of another one, read by another mapping: a new
-// one, or the one that there is. Its errors are those of Put, and store.ErrNotFound.
-func (s *Store) Remap(ctx context.Context, id string, m Mapping) (d Dataset, err error) {
-	err = s.again(ctx, id, func(before Dataset, file io.Reader) error {
-		d, err = s.Put(ctx, before.Name, before.Format, file, m)
-		return err
-	})
-	return d, err
-}
-
 // again reads a data set's file anew.
 func (s *Store) again(ctx context.Context, id string, use func(d Dataset, file io.Reader) error) error {
 	d, err := s.Get(ctx, id)

@@ -126,28 +126,6 @@ func TestPut(t *testing.T) {
 	})
 }
 
-func TestRemap(t *testing.T) {
-	each(t, datasets.Limits{}, func(t *testing.T, f fixture) {
-		d := f.put(t, "reviews.csv", datasets.Mapping{})
-		good := must[datasets.Dataset](t)(f.Remap(t.Context(), d.ID, stars))
-		if good.ID == d.ID || good.Content != d.Content || good.Name != d.Name || !slices.Equal(f.rows(t, good.ID), []string{"1 positive I love it", "2 negative awful", "3 positive fine"}) {
-			t.Errorf("%+v", good)
-		}
-		if again := must[datasets.Dataset](t)(f.Remap(t.Context(), good.ID, stars)); again.ID != good.ID {
-			t.Errorf("%s, not %s", again.ID, good.ID)
-		}
-		if _, err := f.Remap(t.Context(), d.ID, datasets.Mapping{Text: "none"}); !errors.Is(err, datasets.ErrMapping) {
-			t.Error(err)
-		}
-		if _, err := f.Remap(t.Context(), "sha256:none", stars); !errors.Is(err, store.ErrNotFound) {
-			t.Error(err)
-		}
-		if n := f.count(t, "blobs"); n != 1 {
-			t.Errorf("%d blobs", n)
-		}
-	})
-}
-
 func TestPutParquet(t *testing.T) {
 	each(t, datasets.Limits{}, func(t *testing.T, f fixture) {
 		data := must[*os.File](t)(os.Open("table/testdata/groups.parquet"))

@@ -91,6 +91,9 @@ func TestBaseChanged(t *testing.T) {
 	if failed.Failure.Code != "base_changed" || !strings.Contains(failed.Failure.Message, "sha256:other") || failed.Checkpoint == 0 {
 		t.Errorf("%+v", failed)
 	}
+	if _, err := changed.Live(t.Context(), job.ID); !errors.Is(err, ErrBaseChanged) {
+		t.Errorf("%v", err)
+	}
 	changed.close(t)
 	back := start(t, so, &chain{})
 	if _, err := back.Retry(t.Context(), job.ID); err != nil {

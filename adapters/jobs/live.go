@@ -9,6 +9,7 @@ import (
 // Live gives a job's vectors as they are: those of the worker, where it is of this
 // process, or else of the last checkpoint. ErrNoLive is wrapped before the first
 // checkpoint and when the job has succeeded; the adapter's version has them then.
+// ErrBaseChanged is wrapped where they are of another base.
 func (m *Manager) Live(ctx context.Context, id string) (Live, error) {
 	m.mu.Lock()
 	w := m.running[id]
@@ -21,6 +22,9 @@ func (m *Manager) Live(ctx context.Context, id string) (Live, error) {
 	job, checkpoint, err := m.lastCheckpoint(ctx, id)
 	if err != nil {
 		return Live{}, err
+	}
+	if job.Base != m.o.Base {
+		return Live{}, fmt.Errorf("%w: job %s was made for %s; the server has %s", ErrBaseChanged, id, job.Base, m.o.Base)
 	}
 	return m.o.Trainer.Live(ctx, job.Spec, job.Data, checkpoint)
 }

@@ -23,6 +23,9 @@ type Request struct {
 	// callers whose own request says less than Data does, which may differ by the time that
 	// it comes again.
 	Fingerprint string
+	// Keep stores the data that is not stored yet, between the check and the queue, so that
+	// nothing is kept of a request that is refused; nil where all of it is.
+	Keep func(context.Context) error
 }
 
 // Plan says what a request would mean, without queueing it. Errors are the Trainer's.
@@ -54,6 +57,11 @@ func (m *Manager) Submit(ctx context.Context, r Request) (job Job, replay bool, 
 	}
 	if _, err := m.o.Trainer.Check(ctx, r.Adapter, r.Spec, r.Data); err != nil {
 		return Job{}, false, err
+	}
+	if r.Keep != nil {
+		if err := r.Keep(ctx); err != nil {
+			return Job{}, false, err
+		}
 	}
 	return m.insert(ctx, r, hash)
 }

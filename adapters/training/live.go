@@ -36,6 +36,9 @@ func Live(ctx context.Context, m Jobs, adapter, id string) (adapters.Live, error
 		}
 		return adapters.Live{}, fmt.Errorf("%w: %w; it is %s", adapters.ErrNotFound, err, job.State)
 	}
+	if errors.Is(err, jobs.ErrBaseChanged) {
+		return adapters.Live{}, fmt.Errorf("%w: %w", adapters.ErrWrongBase, err)
+	}
 	if err != nil {
 		return adapters.Live{}, err
 	}

@@ -108,8 +108,9 @@ def validate(model, rows, labels, objective):
     return dict(loss=total / parts, written=written / len(rows), accuracy=right / len(rows))
 
 
-def train(base, rows, validation, labels, epochs, objective="seq2seq", clip=0.0, weights=None, steps=None, rate=RATE):
+def train(base, rows, validation, labels, epochs, objective="seq2seq", clip=0.0, weights=None, steps=None, rate=RATE, double=False):
     model = get_peft_model(AutoModelForSeq2SeqLM.from_pretrained(base).float(), IA3Config(task_type="SEQ_2_SEQ_LM")).eval()
+    model = model.double() if double else model
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(trained.values(), lr=rate)
     schedule = get_linear_schedule_with_warmup(optimizer, 0, -(-len(rows) // BATCH) * epochs)
@@ -162,13 +163,14 @@ def main():
     p.add_argument("--epochs", type=int, default=3)
     p.add_argument("--steps", type=int, help="stop after so many")
     p.add_argument("--rate", type=float, default=RATE)
+    p.add_argument("--double", action="store_true", help="in double precision")
     a = p.parse_args()
     torch.set_num_threads(1)
     logging.set_verbosity_error()
     if not a.out:
         return fixtures()
     rows, validation, labels = from_file(a.rows, AutoTokenizer.from_pretrained(a.base))
-    write(a.out, str(a.base.resolve()), train(a.base, rows, validation, labels, a.epochs, steps=a.steps, rate=a.rate))
+    write(a.out, str(a.base.resolve()), train(a.base, rows, validation, labels, a.epochs, steps=a.steps, rate=a.rate, double=a.double))
 
 
 if __name__ == "__main__":
