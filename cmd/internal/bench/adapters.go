@@ -50,6 +50,9 @@ func askAdapters(ctx context.Context, r *run, q *Question) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close(context.WithoutCancel(ctx))) }()
+	if err := base.Close(); err != nil {
+		return err
+	}
 	q.note("auto is " + m.Precision())
 	r.doing("reading a token with each of %d adapters", many)
 	next := rotate(base.Config, m, adapters)

@@ -56,7 +56,7 @@ func askCold(ctx context.Context, r *run, q *Question) error {
 // cold asks adapters in rotation, each twice: the first answer waits for the store, the
 // second does not.
 func (r *run) cold(ctx context.Context, q *Question, base *checkpoint.Checkpoint, folder, name, bar string) (err error) {
-	if err := r.lock.prepare(ctx); err != nil {
+	if err := errors.Join(r.lock.release(), r.lock.time(ctx)); err != nil {
 		return err
 	}
 	r.doing("starting a server with the %s", name)

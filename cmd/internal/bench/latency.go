@@ -84,6 +84,9 @@ func askLatency(ctx context.Context, r *run, q *Question) (err error) {
 		models[dtype] = m
 		q.note(fmt.Sprintf("%s is %s", dtype, m.Precision()))
 	}
+	if err := base.Close(); err != nil { // the mapped file would count as memory in use
+		return err
+	}
 	ours, err := ourArms(base.Config, models)
 	if err != nil {
 		return err
@@ -129,9 +132,6 @@ func (r *run) convert(ctx context.Context, folder, to string) error {
 // besidePEFT measures in turns with PEFT. The peer's memory is given back before the next
 // one comes.
 func (r *run) besidePEFT(ctx context.Context, q *Question, config *spec.Config, folder string, ours []arm) (err error) {
-	if err := r.lock.prepare(ctx); err != nil {
-		return err
-	}
 	r.doing("starting PEFT")
 	p, err := r.startPeer(ctx, "peft", folder)
 	if err != nil {
@@ -151,9 +151,6 @@ func (r *run) besidePEFT(ctx context.Context, q *Question, config *spec.Config, 
 }
 
 func (r *run) besideCT2(ctx context.Context, q *Question, config *spec.Config, folder, ct2 string, ours []arm) (err error) {
-	if err := r.lock.prepare(ctx); err != nil {
-		return err
-	}
 	r.doing("starting CTranslate2")
 	p, err := r.startPeer(ctx, "ct2", folder, "--ct2-dir", ct2)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 
 // load loads a base in a configured type. Whoever loads it closes it.
 func (r *run) load(ctx context.Context, base *checkpoint.Checkpoint, dtype string) (*mt5.Model, error) {
-	if err := r.lock.prepare(ctx); err != nil {
+	if err := r.lock.time(ctx); err != nil {
 		return nil, err
 	}
 	r.doing("loading %s as %s", base.Name, dtype)

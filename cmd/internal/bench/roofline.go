@@ -50,7 +50,10 @@ func (r *run) roofline(ctx context.Context, q *Question, dtype string) (err erro
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, m.Close(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, m.Close(context.WithoutCancel(ctx)), r.lock.release()) }()
+	if err := base.Close(); err != nil {
+		return err
+	}
 	b := makeBatch(base.Config, saturated.rows, saturated.tokens, adapters, 1)
 	work := forwardWork(base.Config, saturated.rows, saturated.tokens)
 	forward := fmt.Sprintf("%s (%s), forward of %v", dtype, m.Precision(), saturated)

@@ -25,7 +25,7 @@ const settle = 250 * time.Millisecond
 // round, so that neither what came before nor a slow drift favours one. judge hears of each
 // round. The first time of each arm warms up and does not count.
 func (r *run) compare(ctx context.Context, q *Question, arms []arm, judge func(figures)) error {
-	if err := r.lock.prepare(ctx); err != nil {
+	if err := r.lock.time(ctx); err != nil {
 		return err
 	}
 	for _, a := range arms {
@@ -46,13 +46,10 @@ func (r *run) compare(ctx context.Context, q *Question, arms []arm, judge func(f
 			judge(got)
 		}
 	}
-	return r.lock.release()
+	return nil
 }
 
 func (r *run) round(ctx context.Context, round int, arms []arm) (figures, error) {
-	if err := r.lock.time(ctx); err != nil {
-		return nil, err
-	}
 	order := slices.Clone(arms)
 	if round%2 == 1 {
 		slices.Reverse(order)
@@ -69,7 +66,7 @@ func (r *run) round(ctx context.Context, round int, arms []arm) (figures, error)
 		}
 		got[a.name] = value
 	}
-	return got, r.lock.release()
+	return got, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -47,6 +48,7 @@ func (r *run) large(ctx context.Context) (_ *checkpoint.Checkpoint, folder strin
 		if err := writeShape(ctx, folder, shapes[r.o.Large]); err != nil {
 			return nil, "", fmt.Errorf("writing the large base: %w", err)
 		}
+		debug.FreeOSMemory() // gigabytes that models and peers need now
 	}
 	base, err := checkpoint.Open(folder)
 	return base, folder, err

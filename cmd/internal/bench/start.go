@@ -21,7 +21,7 @@ func askStart(ctx context.Context, r *run, q *Question) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := base.Close(); err != nil {
+	if err := errors.Join(base.Close(), r.lock.time(ctx)); err != nil {
 		return err
 	}
 	ours := arm{"Valence, from start to ready", "ms", func(ctx context.Context) (float64, error) {

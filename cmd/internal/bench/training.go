@@ -37,7 +37,7 @@ func askTraining(ctx context.Context, r *run, q *Question) error {
 		return err
 	}
 	err = r.trainBeside(ctx, q, large, folder, "large base", trainLarge, 1)
-	if err = errors.Join(err, large.Close()); err != nil {
+	if err = errors.Join(err, large.Close(), r.lock.release()); err != nil {
 		return fmt.Errorf("large base: %w", err)
 	}
 	small, folder, err := r.small()
