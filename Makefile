@@ -58,7 +58,7 @@ fixtures: ## make the reference fixtures again with transformers and PEFT (needs
 PEERS := $(CACHE)/peers
 PEERS_NEED := cmd/internal/bench/peers/requirements.txt
 
-peers: prerequisites ## make the Python environment that bench needs, with PEFT and CTranslate2, once (3 GB)
+peers: prerequisites ## make the Python environment that bench needs, with PEFT and CTranslate2, once (3 GB to fetch, 5 GB on disk)
 	@cmp -s $(PEERS_NEED) $(PEERS)/requirements.txt || { \
 	  rm -rf $(PEERS) && python3 -m venv $(PEERS) && $(PEERS)/bin/pip install --quiet --disable-pip-version-check -r $(PEERS_NEED) && \
 	  cp $(PEERS_NEED) $(PEERS)/requirements.txt; }

@@ -17,7 +17,6 @@ type Machine struct {
 	Cores       int      `json:"cores"`
 	Threads     int      `json:"threads"` // of ours and of each peer
 	MemoryBytes int64    `json:"memory_bytes"`
-	Kernel      string   `json:"kernel"`
 }
 
 // Versions are those of what was measured.
@@ -53,9 +52,6 @@ func thisMachine(threads int) Machine {
 	kilobytes, _, _ := strings.Cut(field("/proc/meminfo", "MemTotal"), " ")
 	n, _ := strconv.ParseInt(kilobytes, 10, 64) // 0 where it is not known
 	m.MemoryBytes = n * 1024
-	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		m.Kernel = strings.TrimSpace(string(text))
-	}
 	return m
 }
 
