@@ -158,3 +158,15 @@ func TestDifferences(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+func TestSameLoss(t *testing.T) {
+	for _, c := range []struct {
+		ours, theirs float64
+		same         bool
+	}{{10.1, 10, true}, {10, 10.1, true}, {10, 11, false}, {0, 10, false}, {math.NaN(), 10, false}} {
+		l := &lessons{loss: c.ours, peftLoss: c.theirs}
+		if err := l.sameLoss(); (err == nil) != c.same {
+			t.Errorf("%v and %v: %v", c.ours, c.theirs, err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -77,7 +78,23 @@ func (r *run) trainBeside(ctx context.Context, q *Question, base *checkpoint.Che
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
 	theirs := l.theirs(name, p, steps)
-	return r.compare(ctx, q, []arm{theirs, ours}, func(got figures) { q.figure(bar, got[ours.name]/got[theirs.name]) })
+	if err := r.compare(ctx, q, []arm{theirs, ours}, func(got figures) { q.figure(bar, got[ours.name]/got[theirs.name]) }); err != nil {
+		return err
+	}
+	q.note(fmt.Sprintf("%s: the first step's loss is %s here and %s of PEFT", name, Number(l.loss), Number(l.peftLoss)))
+	return l.sameLoss()
+}
+
+// mostApart is how far the first losses may lie from each other: what a type of 8 bits
+// makes of them, and far less than other batches would.
+const mostApart = 0.05
+
+// sameLoss makes sure that both have learnt from the same.
+func (l *lessons) sameLoss() error {
+	if apart := math.Abs(l.loss/l.peftLoss - 1); !(apart <= mostApart) {
+		return fmt.Errorf("the first step's loss is %v here and %v of PEFT: they do not learn from the same batches", l.loss, l.peftLoss)
+	}
+	return nil
 }
 
 // lessons are examples, as texts and as ids.
@@ -88,6 +105,8 @@ type lessons struct {
 	data   train.Data
 	ids    [][]int32 // of the texts
 	labels [][]int32
+
+	loss, peftLoss float64 // of the first step
 }
 
 func newLessons(base *checkpoint.Checkpoint, steps int) (*lessons, error) {
@@ -146,7 +165,7 @@ func (l *lessons) ours(name string, m *mt5.Model, steps int) (arm, error) {
 	return arm{name + ", Valence", "examples/s", func(ctx context.Context) (float64, error) {
 		until := t.Steps(0) + steps
 		start := time.Now()
-		if _, err := t.Run(ctx, func() bool { return t.Steps(0) >= until }, nil); err != nil {
+		if _, err := t.Run(ctx, func() bool { return t.Steps(0) >= until }, l.hear); err != nil {
 			return 0, err
 		}
 		seconds := time.Since(start).Seconds()
@@ -155,6 +174,13 @@ func (l *lessons) ours(name string, m *mt5.Model, steps int) (arm, error) {
 		}
 		return float64(steps*l.recipe.BatchSize) / seconds, nil
 	}}, nil
+}
+
+// hear keeps the first loss.
+func (l *lessons) hear(e train.Event) {
+	if e.Kind == train.Stepped && e.Step == 1 {
+		l.loss = e.Loss
+	}
 }
 
 // theirs does the same with PEFT.
@@ -171,6 +197,9 @@ func (l *lessons) theirs(name string, p *peer, steps int) arm {
 			})
 			if err != nil {
 				return 0, err
+			}
+			if from == 0 {
+				l.peftLoss = got.Loss
 			}
 			seconds += got.Seconds
 		}
