@@ -65,6 +65,10 @@ func TestTrainAtServer(t *testing.T) {
 	if status != 0 || !strings.Contains(stdout, "learnt from, measured on  8, 2") || !strings.Contains(stdout, "Nothing was trained") {
 		t.Errorf("status %d\n%s\n%s", status, stdout, stderr)
 	}
+	status, stdout, stderr = valence(t, "", trainArgs(t, "--server", url, "--validation", "0", "--dry-run")...)
+	if status != 0 || !strings.Contains(stdout, "learnt from, measured on  10, 0") {
+		t.Errorf("status %d\n%s\n%s", status, stdout, stderr)
+	}
 	status, stdout, stderr = valence(t, "", trainArgs(t, "--server", url, "--seed", "1", "--seed", "2")...)
 	if status != 0 || !strings.Contains(stdout, "run  learning rate") || !strings.Contains(stdout, "It answers now") {
 		t.Errorf("status %d\n%s\n%s", status, stdout, stderr)
