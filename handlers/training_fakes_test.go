@@ -35,12 +35,16 @@ type pacer struct {
 
 func newPacer(steps int) *pacer { return &pacer{steps: steps, free: make(chan struct{})} }
 
-func (p *pacer) Check(_ context.Context, _ string, spec jobs.Spec, data jobs.Data) (jobs.Plan, error) {
+func (p *pacer) Check(context.Context, string, jobs.Spec, jobs.Data) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.checks++
-	if p.check != nil {
-		return nil, p.check
+	return p.check
+}
+
+func (p *pacer) Plan(ctx context.Context, adapter string, spec jobs.Spec, data jobs.Data) (jobs.Plan, error) {
+	if err := p.Check(ctx, adapter, spec, data); err != nil {
+		return nil, err
 	}
 	plan, err := json.Marshal(map[string]any{"steps": p.steps, "epochs": spec.Epochs, "of": data.Dataset})
 	return plan, err

@@ -36,11 +36,16 @@ type link struct {
 	Fill []byte
 }
 
-func (c *chain) Check(ctx context.Context, _ string, spec Spec, _ Data) (Plan, error) {
+func (c *chain) Check(ctx context.Context, _ string, spec Spec, _ Data) error {
 	if c.onCheck != nil {
-		if err := c.onCheck(ctx, spec); err != nil {
-			return nil, err
-		}
+		return c.onCheck(ctx, spec)
+	}
+	return nil
+}
+
+func (c *chain) Plan(ctx context.Context, adapter string, spec Spec, data Data) (Plan, error) {
+	if err := c.Check(ctx, adapter, spec, data); err != nil {
+		return nil, err
 	}
 	return Plan(fmt.Sprintf(`{"steps":%d}`, steps(spec))), nil
 }

@@ -30,7 +30,7 @@ type Request struct {
 
 // Plan says what a request would mean, without queueing it. Errors are the Trainer's.
 func (m *Manager) Plan(ctx context.Context, r Request) (Plan, error) {
-	return m.o.Trainer.Check(ctx, r.Adapter, r.Spec, r.Data)
+	return m.o.Trainer.Plan(ctx, r.Adapter, r.Spec, r.Data)
 }
 
 // Submit checks a request and queues it; the job is durable when it is given back.
@@ -55,7 +55,7 @@ func (m *Manager) Submit(ctx context.Context, r Request) (job Job, replay bool, 
 			return earlier, err == nil, err
 		}
 	}
-	if _, err := m.o.Trainer.Check(ctx, r.Adapter, r.Spec, r.Data); err != nil {
+	if err := m.o.Trainer.Check(ctx, r.Adapter, r.Spec, r.Data); err != nil {
 		return Job{}, false, err
 	}
 	if r.Keep != nil {

@@ -6,9 +6,12 @@ import "context"
 // and the same result, however they are cut into segments. Its methods may be called for
 // several jobs at once.
 type Trainer interface {
-	// Check says whether an adapter can get such a version, and what that would mean. Its
-	// error is an *InvalidError where the request or its data is at fault.
-	Check(ctx context.Context, adapter string, spec Spec, data Data) (Plan, error)
+	// Check says whether an adapter can get such a version. Its error is an *InvalidError
+	// where the request or its data is at fault. A caller waits for it.
+	Check(ctx context.Context, adapter string, spec Spec, data Data) error
+	// Plan checks the same, and says what the training would mean; that may take as long as
+	// a step.
+	Plan(ctx context.Context, adapter string, spec Spec, data Data) (Plan, error)
 	// Segment goes on from a checkpoint until all is done or until s.Stop says to stop,
 	// which it asks after each step. An error or a panic fails the job, which can be
 	// retried from its last checkpoint. A checkpoint beside an error that wraps ErrDiverged

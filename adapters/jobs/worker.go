@@ -146,7 +146,7 @@ func (w *worker) phase() (outcome, error) {
 	}
 	switch w.job.Phase {
 	case Queued:
-		plan, err := w.m.o.Trainer.Check(w.ctx, w.job.Adapter, w.job.Spec, w.job.Data)
+		plan, err := w.m.o.Trainer.Plan(w.ctx, w.job.Adapter, w.job.Spec, w.job.Data)
 		return outcome{phase: Running, plan: plan}, err
 	case Publishing:
 		return w.publish()

@@ -1,10 +1,12 @@
 package training
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -28,7 +30,7 @@ func TestPlan(t *testing.T) {
 	f := open(t)
 	csv := reviews(90) + "great item2 of row2,positive\nAwful  item0 OF row0,negative\nsuperb item1 of row8,neutral\n" +
 		strings.Repeat("word ", 200) + "end,neutral\n"
-	out, err := f.Check(t.Context(), "a", small(), f.put(t, csv))
+	out, err := f.Plan(t.Context(), "a", small(), f.put(t, csv))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +77,7 @@ func TestPlanFindsLeakage(t *testing.T) {
 	d.Validation = v.Dataset
 	s := small()
 	s.Validation = jobs.Validation{Dataset: v.Dataset}
-	out, err := f.Check(t.Context(), "a", s, d)
+	out, err := f.Plan(t.Context(), "a", s, d)
 	if err != nil || !strings.Contains(string(out), `"code":"leakage","error":false`) {
 		t.Errorf("%v, %s", err, out)
 	}
@@ -114,14 +116,25 @@ func TestCheckRefuses(t *testing.T) {
 	} {
 		s := small()
 		c.change(&s)
-		if _, err := f.Check(t.Context(), "a", s, c.data); invalidAt(err) != c.want {
+		if err := f.Check(t.Context(), "a", s, c.data); invalidAt(err) != c.want {
 			t.Errorf("%s: %s, not %s: %v", name, invalidAt(err), c.want, err)
 		}
 	}
 	for id, want := range map[string]error{"base": adapters.ErrFixed, "a@v1": adapters.ErrID, "../a": adapters.ErrID} {
-		if _, err := f.Check(t.Context(), id, small(), good); !errors.Is(err, want) {
+		if err := f.Check(t.Context(), id, small(), good); !errors.Is(err, want) {
 			t.Errorf("%s: %v", id, err)
 		}
+	}
+}
+
+// Who submits a job does not wait for a step of it.
+func TestCheckTakesNoStep(t *testing.T) {
+	f := open(t)
+	f.model.pace = time.Hour
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := f.Check(ctx, "a", small(), f.put(t, reviews(90))); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -41,7 +41,7 @@ func TestWithoutValidation(t *testing.T) {
 	m := f.manager(t, time.Hour)
 	d := f.put(t, "text,label\nawful thing,negative\ngreat thing,positive\n")
 	s := small()
-	if _, err := f.Check(t.Context(), "a", s, d); err == nil || !strings.Contains(err.Error(), "validation.split to 0") {
+	if err := f.Check(t.Context(), "a", s, d); err == nil || !strings.Contains(err.Error(), "validation.split to 0") {
 		t.Errorf("%v", err)
 	}
 	s.Validation.Split = new(0.0)

@@ -43,7 +43,7 @@ func TestLarge(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	begin = time.Now()
-	if _, err := f.Check(t.Context(), "a", small(), d); err != nil {
+	if _, err := f.Plan(t.Context(), "a", small(), d); err != nil {
 		t.Fatal(err)
 	}
 	planned := time.Since(begin)

@@ -28,38 +28,41 @@ type verbalised struct {
 	Text  string `json:"text"`
 }
 
-// Check reads the data and plans the job; see jobs.Trainer. Errors about the adapter wrap
-// adapters.ErrID or ErrFixed.
-func (t *Trainer) Check(ctx context.Context, adapter string, s jobs.Spec, data jobs.Data) (jobs.Plan, error) {
+// Check reads the data; see jobs.Trainer. Errors about the adapter wrap adapters.ErrID or
+// ErrFixed.
+func (t *Trainer) Check(ctx context.Context, adapter string, s jobs.Spec, data jobs.Data) error {
+	_, err := t.check(ctx, adapter, s, data)
+	return err
+}
+
+// Plan reads the data and times a step; see jobs.Trainer. Errors are those of Check.
+func (t *Trainer) Plan(ctx context.Context, adapter string, s jobs.Spec, data jobs.Data) (jobs.Plan, error) {
+	w, err := t.check(ctx, adapter, s, data)
+	if err != nil {
+		return nil, err
+	}
+	d := &w.task.Data
+	p := plan{Plan: w.trainer.Plan(), Start: w.from, Recipe: w.task.Recipe, Template: d.Template, Rows: len(d.Examples) + len(d.Validation)}
+	for _, l := range w.trainer.Labels() {
+		p.Verbalised = append(p.Verbalised, verbalised{l.Name, l.Verbaliser})
+	}
+	seconds, err := w.trainer.Estimate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.Seconds = seconds.Seconds()
+	return encode(p)
+}
+
+// check opens what a request asks for.
+func (t *Trainer) check(ctx context.Context, adapter string, s jobs.Spec, data jobs.Data) (*work, error) {
 	if err := t.o.Adapters.Trainable(adapter); err != nil {
 		return nil, err
 	}
 	if err := checkPush(s.Push).err(); err != nil {
 		return nil, err
 	}
-	from, err := t.origin(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	job, err := t.job(ctx, s, data, from)
-	if err != nil {
-		return nil, invalid(err)
-	}
-	p := plan{Start: from, Recipe: job.Recipe, Template: job.Data.Template, Rows: len(job.Data.Examples) + len(job.Data.Validation)}
-	trainer, err := train.Open(job, t.o.Model, t.o.Tokenizer)
-	if err != nil {
-		return nil, invalid(err)
-	}
-	p.Plan = trainer.Plan()
-	for _, l := range trainer.Labels() {
-		p.Verbalised = append(p.Verbalised, verbalised{l.Name, l.Verbaliser})
-	}
-	seconds, err := trainer.Estimate(ctx)
-	if err != nil {
-		return nil, err
-	}
-	p.Seconds = seconds.Seconds()
-	return encode(p)
+	return t.open(ctx, "", s, data, nil)
 }
 
 func checkPush(p jobs.Push) (f findings) {

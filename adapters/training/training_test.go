@@ -329,7 +329,7 @@ func TestWarmStart(t *testing.T) {
 	if err != nil || side.Template != template || side.Labels[1] != (adapters.Label{Name: "neutral", Verbaliser: "plain"}) {
 		t.Errorf("%v, %+v", err, side)
 	}
-	if _, err := f.Check(t.Context(), "b", warm, d); invalidAt(err) != "/warm_start_from warm_start_unavailable" {
+	if _, err := f.Plan(t.Context(), "b", warm, d); invalidAt(err) != "/warm_start_from warm_start_unavailable" {
 		t.Error(err)
 	}
 }
