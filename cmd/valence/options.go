@@ -16,21 +16,33 @@ type baseFlags struct {
 	Base      string            `default:"builtin" help:"The base model: builtin; a folder with config.json, model.safetensors and tokenizer.json; or a repository of the Hugging Face Hub, such as bigscience/mt0-large, with @REVISION if need be." placeholder:"builtin|FOLDER|OWNER/NAME"`
 	Adapter   map[string]string `help:"Serve the PEFT IA3 folder under this id; give the flag once for each adapter." placeholder:"ID=FOLDER" mapsep:"," sep:"none"`
 	Device    string            `default:"auto" help:"Where the model runs: auto (CUDA if it can be had), cpu, cuda or cuda:N."`
-	Dtype     string            `default:"auto" enum:"auto,float32,bfloat16,float16,int8" help:"What the projections are computed in: float32; bfloat16, fast where the CPU has AVX512-BF16 or AMX; float16 (weights alone) and int8, on the CPU only; auto is bfloat16 on CUDA and float32 on the CPU."`
+	Dtype     string            `default:"auto" enum:"auto,float32,bfloat16,float16,int8" help:"What the projections are computed in: float32; bfloat16; float16 (weights alone) and int8, on the CPU only; auto is bfloat16 on CUDA and on a CPU that multiplies it (AVX512-BF16 or AMX), and float32 on others."`
 	Threads   int               `default:"0" help:"CPU threads of an operator; 0 takes one for each core."`
 	MaxTokens int               `default:"512" help:"Longest row in tokens, template and end marker included."`
 }
 
 // formats are the configured types that a CPU packs weights in.
 var formats = map[string]torch.Format{
-	"bfloat16": torch.PackedBFloat16, "float16": torch.PackedFloat16, "int8": torch.PackedInt8,
+	"float32": torch.PackedFloat32, "bfloat16": torch.PackedBFloat16, "float16": torch.PackedFloat16, "int8": torch.PackedInt8,
+}
+
+// onCPU is how the configured type is computed on this machine's CPU.
+func (f *baseFlags) onCPU() mt5.Options {
+	o := mt5.Options{DType: torch.Float32, Packed: formats[f.Dtype]}
+	switch {
+	case f.Dtype == "auto" && torch.FastBFloat16():
+		o.Packed = torch.PackedBFloat16
+	case f.Dtype == "auto":
+		o.Packed = torch.PackedFloat32
+	}
+	return o
 }
 
 // precision resolves the configured type for a device.
 func (f *baseFlags) precision(d torch.Device) (mt5.Options, error) {
 	switch {
 	case !d.IsCUDA():
-		return mt5.Options{DType: torch.Float32, Packed: formats[f.Dtype]}, nil
+		return f.onCPU(), nil
 	case f.Dtype == "auto", f.Dtype == "bfloat16":
 		return mt5.Options{DType: torch.BFloat16}, nil
 	case f.Dtype == "float32":

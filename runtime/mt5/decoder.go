@@ -134,7 +134,7 @@ func (p *pass) scaled(x torch.Tensor) torch.Tensor {
 // vocabulary is logits of all the head's rows.
 func (p *pass) vocabulary(x torch.Tensor) torch.Tensor {
 	m := p.m
-	if m.packed == 0 {
+	if m.packed == 0 || m.packed == torch.PackedFloat32 {
 		return p.logits(x, m.head)
 	}
 	if !m.whole.Defined() {
@@ -147,5 +147,5 @@ func (p *pass) vocabulary(x torch.Tensor) torch.Tensor {
 		}
 		m.bytes.Add(m.whole.Bytes())
 	}
-	return p.s.PackedLinear(p.scaled(x), m.whole, m.head)
+	return p.s.PackedLinear(p.scaled(x), m.whole)
 }

@@ -3,20 +3,24 @@ package mt5
 import (
 	"math"
 
+	"valence/runtime/mt5/spec"
 	"valence/runtime/torch"
 )
 
 // inputs is a padded batch on the device.
 type inputs struct {
 	rows, length int64
+	texts        [][]int32    // as they came
+	lengths      []int64      // of the texts
 	ids          torch.Tensor // [B, T] int64
 	mask         torch.Tensor // [B, 1, 1, T]: 0 for tokens and -inf for padding; none when nothing is padded
 }
 
 // pad lays rows side by side, filled up with the padding id to the longest.
 func (p *pass) pad(rows [][]int32) inputs {
-	in := inputs{rows: int64(len(rows))}
+	in := inputs{rows: int64(len(rows)), texts: rows}
 	for _, row := range rows {
+		in.lengths = append(in.lengths, int64(len(row)))
 		in.length = max(in.length, int64(len(row)))
 	}
 	ids := make([]int64, in.rows*in.length)
@@ -42,6 +46,9 @@ func (p *pass) pad(rows [][]int32) inputs {
 
 // encode gives the encoder's states [B, T, D].
 func (p *pass) encode(in inputs) torch.Tensor {
+	if p.m.encoder.inPanels() {
+		return p.encodePacked(in)
+	}
 	m, s := p.m, p.s
 	x := p.embed(in.ids)
 	p.saw(0, x)
@@ -55,6 +62,59 @@ func (p *pass) encode(in inputs) torch.Tensor {
 	x = p.norm(x, m.encoder.finalNorm)
 	p.saw(len(m.encoder.blocks)+1, x)
 	return x
+}
+
+// inPanels tells whether all of the stack's projections are packed for torch's own kernels.
+func (st *stack) inPanels() bool { return len(st.blocks) > 0 && st.blocks[0].ff.wo.packed.InPanels() }
+
+// encodePacked is encode without padding: the texts lie end to end, and each layer is one
+// call.
+func (p *pass) encodePacked(in inputs) torch.Tensor {
+	m, s := p.m, p.s
+	ids := make([]int64, 0, in.rows*in.length)
+	for _, row := range in.texts {
+		for _, id := range row {
+			ids = append(ids, int64(id))
+		}
+	}
+	x := p.embed(s.Int64s(ids, int64(len(ids))))
+	p.sawPacked(0, x, in)
+	distances := s.Distances(m.encoder.bias.rows(s, 0, in.length))
+	for i, b := range m.encoder.blocks {
+		s.Encode(x, in.lengths, p.packedLayer(b), distances)
+		p.sawPacked(i+1, x, in)
+	}
+	states := s.Lay(p.norm(x, m.encoder.finalNorm), in.lengths)
+	p.saw(len(m.encoder.blocks)+1, states)
+	return states
+}
+
+func (p *pass) packedLayer(b block) *torch.EncoderLayer {
+	of := func(l linear) torch.Projection {
+		made := torch.Projection{W: l.packed}
+		if p.sc.in != nil {
+			made.In, made.Out = p.sc.in[l.id], p.sc.out[l.id]
+		}
+		return made
+	}
+	layer := &torch.EncoderLayer{
+		SelfNorm: b.selfNorm, FFNorm: b.ffNorm, Epsilon: p.m.config.Epsilon, Activation: activations[p.m.config.Activation],
+		Q: of(b.self.q), K: of(b.self.k), V: of(b.self.v), O: of(b.self.o), WI0: of(b.ff.wi0), WO: of(b.ff.wo),
+	}
+	if p.m.config.Gated {
+		layer.WI1 = of(b.ff.wi1)
+	}
+	return layer
+}
+
+var activations = map[spec.Activation]torch.Activation{
+	spec.ReLU: torch.ActivationReLU, spec.GELUNew: torch.ActivationGELUNew, spec.SiLU: torch.ActivationSiLU,
+}
+
+func (p *pass) sawPacked(layer int, x torch.Tensor, in inputs) {
+	if p.watch != nil {
+		p.watch(layer, p.s.Lay(x, in.lengths))
+	}
 }
 
 // encoderBias is the position bias with the padding hidden: [1 or B, H, T, T].

@@ -66,7 +66,7 @@ func (p *pass) unscaled(x torch.Tensor, l linear, sc scales) (y, out torch.Tenso
 		out = sc.out[l.id]
 	}
 	if l.packed.Defined() {
-		return p.s.PackedLinear(x, l.packed, l.w), out
+		return p.s.PackedLinear(x, l.packed), out
 	}
 	return p.s.Linear(x, l.w), out
 }

@@ -67,10 +67,12 @@ func total(l *spec.Lesson, losses [][]float32, run int) float64 {
 
 // TestGradientsEqualFiniteDifferences moves each run's vectors along random
 // directions and along each kind of site.
-func TestGradientsEqualFiniteDifferences(t *testing.T) {
+func TestGradientsEqualFiniteDifferences(t *testing.T) { everyWay(t, testGradients) }
+
+func testGradients(t *testing.T, way string) {
 	for _, variant := range variants {
 		for _, rate := range []float64{0, 0.25} {
-			f := load(t, variant)
+			f := loadAs(t, variant, way)
 			l := lesson(f, 7)
 			l.Dropout = rate
 			g := learn(t, f.model, l)

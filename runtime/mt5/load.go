@@ -55,11 +55,11 @@ func (l *loader) stack(name string, layers int, decoder bool) stack {
 
 func (l *loader) block(path string, decoder bool) (b block) {
 	b.selfNorm = l.norm(path + ".0.layer_norm")
-	b.self = l.attention(path + ".0.SelfAttention")
+	b.self = l.attention(path+".0.SelfAttention", false)
 	ff := path + ".1"
 	if decoder {
 		b.crossNorm = l.norm(path + ".1.layer_norm")
-		b.cross = l.attention(path + ".1.EncDecAttention")
+		b.cross = l.attention(path+".1.EncDecAttention", keepKeysValues)
 		ff = path + ".2"
 	}
 	b.ffNorm = l.norm(ff + ".layer_norm")
@@ -67,37 +67,49 @@ func (l *loader) block(path string, decoder bool) (b block) {
 	return b
 }
 
-func (l *loader) attention(path string) attention {
+// keepKeysValues keeps the matrices of keys and values beside the packed ones: the first
+// step of the decoder absorbs them.
+const keepKeysValues = true
+
+func (l *loader) attention(path string, keep bool) attention {
 	d, inner := l.m.config.DModel, l.m.config.DInner()
 	return attention{
-		q: l.linear(path+".q", d, inner), k: l.linear(path+".k", d, inner),
-		v: l.linear(path+".v", d, inner), o: l.linear(path+".o", inner, d),
+		q: l.linear(path+".q", d, inner, false), k: l.linear(path+".k", d, inner, keep),
+		v: l.linear(path+".v", d, inner, keep), o: l.linear(path+".o", inner, d, false),
 	}
 }
 
 func (l *loader) feedForward(path string) (ff feedForward) {
 	d, inner := l.m.config.DModel, l.m.config.DFF
 	if l.m.config.Gated {
-		ff.wi0 = l.linear(path+".wi_0", d, inner)
-		ff.wi1 = l.linear(path+".wi_1", d, inner)
+		ff.wi0 = l.linear(path+".wi_0", d, inner, false)
+		ff.wi1 = l.linear(path+".wi_1", d, inner, false)
 	} else {
-		ff.wi0 = l.linear(path+".wi", d, inner)
+		ff.wi0 = l.linear(path+".wi", d, inner, false)
 	}
-	ff.wo = l.linear(path+".wo", inner, d)
+	ff.wo = l.linear(path+".wo", inner, d, false)
 	return ff
 }
 
-func (l *loader) linear(module string, in, out int) linear {
-	id := l.linears
+// linear reads a projection, and packs it where the model does. The matrix itself then
+// stays only if keep says so.
+func (l *loader) linear(module string, in, out int, keep bool) linear {
+	w := linear{w: l.tensor(module+".weight", l.m.stored, int64(out), int64(in)), id: l.linears}
 	l.linears++
-	w := linear{w: l.tensor(module+".weight", l.m.stored, int64(out), int64(in)), id: id}
-	if l.m.packed != 0 && l.err == nil {
-		w.packed = l.m.owned.Pack(w.w, l.m.packed)
-		if err := l.m.owned.Err(); err != nil {
-			l.err = fmt.Errorf("%s: %w", module, err)
-			return w
-		}
-		l.m.bytes.Add(w.packed.Bytes())
+	if l.m.packed == 0 || l.err != nil {
+		return w
+	}
+	m := l.m
+	w.packed = m.owned.Pack(w.w, m.packed)
+	if err := m.owned.Err(); err != nil {
+		l.err = fmt.Errorf("%s: %w", module, err)
+		return w
+	}
+	m.bytes.Add(w.packed.Bytes())
+	if !keep {
+		m.owned.Drop(w.w)
+		m.bytes.Add(-int64(out) * int64(in) * int64(m.stored.Size()))
+		w.w = torch.Tensor{}
 	}
 	return w
 }

@@ -21,7 +21,8 @@ type Options struct {
 	// or torch.BFloat16. Activations of this family overflow float16.
 	DType torch.DType
 	// Packed, if not 0, is how the projections' weights are multiplied on a CPU, with
-	// activations in float32.
+	// activations in float32. torch.PackedFloat32 is what 0 gives, faster where the
+	// processor has the kernels for it.
 	Packed torch.Format
 	// TableBytes bounds the device memory for adapters, unless one batch alone
 	// needs more. 0 means DefaultTableBytes.
@@ -30,11 +31,11 @@ type Options struct {
 	Progress func(done, total int64)
 }
 
-// stored is the type that matrices are kept in. Where they are packed, the tensors are for
-// embeddings, the head, the decoder's first step and the way back in training.
+// stored is the type that matrices are kept in that are not packed: embeddings, the head,
+// and what the decoder's first step reads.
 func (o Options) stored() torch.DType {
 	switch o.Packed {
-	case 0:
+	case 0, torch.PackedFloat32:
 		return o.DType
 	case torch.PackedFloat16:
 		return torch.Float16
@@ -53,7 +54,7 @@ type Model struct {
 	thread *torch.Thread
 	dtype  torch.DType
 	packed torch.Format
-	stored torch.DType // of the matrices: beside the packed ones, for what those cannot do
+	stored torch.DType // of the matrices that are not packed
 
 	owned     *torch.Scope // every tensor below, and the table's
 	shared    torch.Tensor // [vocab, D]
@@ -68,7 +69,7 @@ type Model struct {
 
 // linear is one projection and its number in spec.Config.Linears.
 type linear struct {
-	w      torch.Tensor // [out, in]
+	w      torch.Tensor // [out, in]; none where it is packed and nothing else reads it
 	packed torch.Packed // the same, where the model packs its weights
 	id     int
 }
@@ -97,6 +98,9 @@ func Load(ctx context.Context, thread *torch.Thread, config *spec.Config, weight
 	}
 	if o.Packed != 0 && (o.DType != torch.Float32 || thread.Device().IsCUDA()) {
 		return nil, fmt.Errorf("mt5: packed weights are for float32 activations on a CPU")
+	}
+	if o.Packed == torch.PackedFloat32 && !torch.CanPack(o.Packed) {
+		o.Packed = 0
 	}
 	if o.TableBytes == 0 {
 		o.TableBytes = DefaultTableBytes

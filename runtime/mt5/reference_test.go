@@ -65,7 +65,29 @@ func open(t *testing.T, variant string) *checkpoint.Checkpoint {
 	return base
 }
 
+// ways are those of computing in float32 on a CPU.
+var ways = map[string]struct {
+	format torch.Format
+	isa    string // most that the processor is let do
+}{
+	"plain":  {0, ""},
+	"packed": {torch.PackedFloat32, ""},
+	"avx2":   {torch.PackedFloat32, "avx2"},
+}
+
+// everyWay runs a test for each way.
+func everyWay(t *testing.T, test func(t *testing.T, way string)) {
+	for way := range ways {
+		t.Run(way, func(t *testing.T) { test(t, way) })
+	}
+}
+
 func load(t *testing.T, variant string) *fixture {
+	t.Helper()
+	return loadAs(t, variant, "packed")
+}
+
+func loadAs(t *testing.T, variant, way string) *fixture {
 	t.Helper()
 	dir := filepath.Join("testdata", variant)
 	f := &fixture{reference: &reference{}, adapters: map[string]*spec.Vectors{"base": nil}}
@@ -84,7 +106,8 @@ func load(t *testing.T, variant string) *fixture {
 	for _, name := range []string{"default", "second", "custom", "regex"} {
 		f.adapters[name] = readVectors(t, filepath.Join(dir, "adapters", name, "adapter_model.safetensors"), base.Config)
 	}
-	f.model, f.thread = loadModel(t, base.Config, base, torch.Float32)
+	t.Setenv("VALENCE_MAX_CPU_ISA", ways[way].isa)
+	f.model, f.thread = loadWith(t, base.Config, base, Options{DType: torch.Float32, Packed: ways[way].format})
 	return f
 }
 
@@ -160,11 +183,15 @@ func (f *fixture) batch(ids [][]int32, names []string) *spec.Batch {
 	return b
 }
 
-// each runs check for every run of every case of every variant.
+// each runs check for every run of every case of every variant, in every way.
 func each(t *testing.T, check func(t *testing.T, f *fixture, c *referenceCase, r *referenceRun)) {
+	everyWay(t, func(t *testing.T, way string) { eachIn(t, way, check) })
+}
+
+func eachIn(t *testing.T, way string, check func(t *testing.T, f *fixture, c *referenceCase, r *referenceRun)) {
 	for _, variant := range variants {
 		t.Run(variant, func(t *testing.T) {
-			f := load(t, variant)
+			f := loadAs(t, variant, way)
 			for i := range f.Cases {
 				for j := range f.Cases[i].Runs {
 					c, r := &f.Cases[i], &f.Cases[i].Runs[j]
@@ -319,6 +346,9 @@ func (f *fixture) resident() int64 {
 	n := int64(len(f.model.config.Weights()) + 3)
 	if f.model.config.TiedHead {
 		n++
+	}
+	if f.model.packed != 0 {
+		n += 2 * int64(f.model.config.DecoderLayers) // keys' and values' matrices are there twice
 	}
 	return n
 }

@@ -6,7 +6,10 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <dlfcn.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/cuda.h>
 #include <torch/version.h>
 
 namespace {
@@ -180,7 +183,7 @@ extern "C" {
 
 void vl_set_threads(int n) { at::set_num_threads(n); }
 int vl_threads(void) { return at::get_num_threads(); }
-void vl_seed(uint64_t seed) { torch::manual_seed(seed); }
+void vl_seed(uint64_t seed) { at::manual_seed(seed); }
 void vl_grad_mode(int enabled) { at::GradMode::set_enabled(enabled != 0); }
 const char *vl_version(void) { return TORCH_VERSION; }
 

@@ -1,8 +1,8 @@
 package torch
 
 /*
-#cgo CXXFLAGS: -std=c++17
-#cgo LDFLAGS: -ltorch_cpu -lc10 -lstdc++ -ldl
+#cgo CXXFLAGS: -std=c++17 -fopenmp -DVALENCE_NATIVE
+#cgo LDFLAGS: -ltorch_cpu -lc10 -l:libgomp.so.1 -lstdc++ -ldl
 #include <stdlib.h>
 #include "native.h"
 */

@@ -1,25 +1,20 @@
 #include "packed.h"
 
 #include "guard.h"
+#include "product.h"
 #include "rows.h"
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/util/Exception.h>
-#include <torch/torch.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+using namespace valence;
 
 namespace {
 
 using Scalars = c10::List<std::optional<at::Scalar>>;
-
-// Packed is a weight [out, in] laid out for one way of multiplying.
-struct Packed {
-  int64_t out, in, bytes;
-  explicit Packed(const at::Tensor &w, int64_t size) : out(w.size(0)), in(w.size(1)), bytes(w.numel() * size) {}
-  virtual ~Packed() = default;
-  // multiply is rows W^T: rows [n, in] float32 and contiguous, the result [n, out] float32.
-  virtual at::Tensor multiply(const at::Tensor &rows) const = 0;
-};
 
 // oneDNN compiles and keeps code for every number of rows that it meets. kStep rounds small ones up and kLargest cuts large
 // ones, so that few numbers are met however batches come.
@@ -54,9 +49,17 @@ at::Tensor by_blocks(const at::Tensor &rows, int64_t out, F f) {
   return result;
 }
 
-struct BFloat16 final : Packed {
+// Dense is a weight for oneDNN, with the weight itself for the way back.
+struct Dense : Packed {
+  at::Tensor dense;
+  Dense(const at::Tensor &weight, int64_t size)
+      : Packed(weight.size(0), weight.size(1), weight.numel() * (size + 2)), dense(weight.to(at::kBFloat16)) {}
+  at::Tensor across(const at::Tensor &rows) const override { return at::matmul(rows.to(at::kBFloat16), dense).to(at::kFloat); }
+};
+
+struct BFloat16 final : Dense {
   at::Tensor w;
-  explicit BFloat16(const at::Tensor &weight) : Packed(weight, 2) {
+  explicit BFloat16(const at::Tensor &weight) : Dense(weight, 2) {
     static const auto reorder = c10::Dispatcher::singleton()
                                     .findSchemaOrThrow("mkldnn::_reorder_linear_weight", "")
                                     .typed<at::Tensor(const at::Tensor &, std::optional<int64_t>)>();
@@ -72,44 +75,6 @@ struct BFloat16 final : Packed {
   }
 };
 
-// Unwarned keeps the calling thread from warning that FBGEMM's operators will leave a later libtorch: ours is pinned.
-struct Unwarned {
-  struct Handler : c10::WarningHandler {
-    void process(const c10::Warning &) override {}
-  } handler;
-  c10::WarningUtils::WarningHandlerGuard guard{&handler};
-};
-
-// Float16 keeps its outputs in as many parts as there are threads: FBGEMM's product runs on one.
-struct Float16 final : Packed {
-  std::vector<at::Tensor> parts;
-  at::Tensor zeros;
-  int64_t width;
-  explicit Float16(const at::Tensor &weight) : Packed(weight, 2), zeros(at::zeros({weight.size(0)})) {
-    Unwarned quiet;
-    auto w = weight.to(at::kFloat).contiguous();
-    auto threads = std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), out / 64));
-    width = (out + threads - 1) / threads;
-    for (int64_t at = 0; at < out; at += width) {
-      parts.push_back(at::fbgemm_pack_gemm_matrix_fp16(w.narrow(0, at, std::min(width, out - at)).contiguous()));
-    }
-  }
-  at::Tensor multiply(const at::Tensor &rows) const override {
-    auto part = [&](int64_t i) {
-      Unwarned quiet;
-      return at::fbgemm_linear_fp16_weight_fp32_activation(rows, parts[i], zeros.narrow(0, 0, std::min(width, out - i * width)));
-    };
-    if (parts.size() == 1) return part(0);
-    auto result = at::empty({rows.size(0), out}, rows.options());
-    at::parallel_for(0, parts.size(), 1, [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; i++) {
-        result.narrow(1, i * width, std::min(width, out - i * width)).copy_(part(i));
-      }
-    });
-    return result;
-  }
-};
-
 // levels is the largest level on either side of zero. Without VNNI oneDNN adds pairs of products in 16 bits, which two full
 // ones overflow: rows then have 7 bits (the "reduce_range" of PyTorch's quantisers).
 int levels() {
@@ -117,9 +82,9 @@ int levels() {
   return n;
 }
 
-struct Int8 final : Packed {
+struct Int8 final : Dense {
   at::Tensor w, scales, zero;
-  explicit Int8(const at::Tensor &weight) : Packed(weight, 1), zero(at::zeros({1}, at::kLong)) {
+  explicit Int8(const at::Tensor &weight) : Dense(weight, 1), zero(at::zeros({1}, at::kLong)) {
     static const auto pack = c10::Dispatcher::singleton()
                                  .findSchemaOrThrow("onednn::qlinear_prepack", "")
                                  .typed<at::Tensor(at::Tensor, std::optional<torch::List<int64_t>>)>();
@@ -166,26 +131,34 @@ at::Tensor multiply(const at::Tensor &x, const Packed &p) {
 
 // PackedLinear keeps nothing of its input: the weight is never learnt.
 struct PackedLinear : torch::autograd::Function<PackedLinear> {
-  static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &x, const at::Tensor &w, int64_t packed) {
-    ctx->save_for_backward({w});
+  static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &x, int64_t packed) {
+    ctx->saved_data["packed"] = packed;
     return multiply(x, *reinterpret_cast<const Packed *>(packed));
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx, const torch::autograd::variable_list &out) {
-    auto w = ctx->get_saved_variables()[0];
-    auto g = out[0];
-    if (w.scalar_type() == at::kBFloat16) return {at::matmul(g.to(at::kBFloat16), w).to(at::kFloat), at::Tensor(), at::Tensor()};
-    return {at::matmul(g, w.to(at::kFloat)), at::Tensor(), at::Tensor()};
+    const auto &p = *reinterpret_cast<const Packed *>(ctx->saved_data["packed"].toInt());
+    auto shape = out[0].sizes().vec();
+    shape.back() = p.in;
+    return {p.across(out[0].reshape({-1, p.out}).contiguous()).view(shape), at::Tensor()};
   }
 };
 
-Packed *pack(const at::Tensor &w, int format) {
-  TORCH_CHECK(w.is_cpu() && w.dim() == 2, "pack: a matrix on the CPU is needed");
+const Kernel *kernel_of(int format) {
   switch (format) {
-    case vl_bfloat16: return new BFloat16(w);
-    case vl_float16: return new Float16(w);
-    case vl_int8: return new Int8(w);
+    case vl_float32: return kernel(Format::float32);
+    case vl_bfloat16: return kernel(Format::bfloat16);
+    case vl_float16: return kernel(Format::float16);
+    case vl_int8: return kernel(Format::int8);
   }
   TORCH_CHECK(false, "pack: no format ", format);
+}
+
+Packed *pack(const at::Tensor &w, int format) {
+  TORCH_CHECK(w.is_cpu() && w.dim() == 2, "pack: a matrix on the CPU is needed");
+  if (auto *k = kernel_of(format)) return new Panels(w, *k);
+  if (format == vl_bfloat16) return new BFloat16(w);
+  if (format == vl_int8) return new Int8(w);
+  TORCH_CHECK(false, "pack: float", format == vl_float16 ? 16 : 32, " needs a processor with AVX2");
 }
 
 }  // namespace
@@ -200,12 +173,18 @@ void vl_packed_free(vl_packed p) { delete static_cast<Packed *>(p); }
 
 int64_t vl_packed_bytes(vl_packed p) { return static_cast<Packed *>(p)->bytes; }
 
-vl_tensor vl_packed_linear(vl_tensor x, vl_packed p, vl_tensor w) {
+int vl_can_pack(int format) {
+  return guarded([&] { return format == vl_bfloat16 || format == vl_int8 || kernel_of(format) != nullptr ? 1 : 0; }, 0);
+}
+
+int vl_fast_bfloat16(void) { return fast_bfloat16(); }
+
+vl_tensor vl_packed_linear(vl_tensor x, vl_packed p) {
   return guarded(
       [&]() -> vl_tensor {
         const at::Tensor &in = ref(x);
         if (!at::GradMode::is_enabled() || !in.requires_grad()) return new at::Tensor(multiply(in, *static_cast<Packed *>(p)));
-        return new at::Tensor(PackedLinear::apply(in, ref(w), reinterpret_cast<int64_t>(p)));
+        return new at::Tensor(PackedLinear::apply(in, reinterpret_cast<int64_t>(p)));
       },
       nullptr);
 }

@@ -14,7 +14,10 @@ import (
 type Format int32
 
 const (
-	// PackedBFloat16 rounds rows and weights to bfloat16 and sums in float32.
+	// PackedFloat32 rounds nothing.
+	PackedFloat32 Format = C.vl_float32
+	// PackedBFloat16 rounds weights, and rows where the processor multiplies bfloat16, to
+	// bfloat16 and sums in float32.
 	PackedBFloat16 Format = C.vl_bfloat16
 	// PackedFloat16 rounds weights to float16.
 	PackedFloat16 Format = C.vl_float16
@@ -26,6 +29,8 @@ const (
 // String is the format's name, as in "int8".
 func (f Format) String() string {
 	switch f {
+	case PackedFloat32:
+		return "float32"
 	case PackedBFloat16:
 		return "bfloat16"
 	case PackedFloat16:
@@ -36,6 +41,13 @@ func (f Format) String() string {
 		return fmt.Sprintf("format(%d)", int32(f))
 	}
 }
+
+// CanPack tells whether this processor has the kernels that a format needs. Without AVX2
+// there are none for float32 and float16.
+func CanPack(f Format) bool { return C.vl_can_pack(C.int(f)) != 0 }
+
+// FastBFloat16 tells whether this processor multiplies bfloat16 faster than float32.
+func FastBFloat16() bool { return C.vl_fast_bfloat16() != 0 }
 
 // Packed is a weight [out, in] in a Format. It belongs to the Scope that made it, and
 // its zero value stands for "none".
@@ -52,7 +64,7 @@ func (s *Scope) Pack(w Tensor, f Format) Packed {
 	if !s.ok(w) {
 		return Packed{}
 	}
-	p := Packed{C.vl_pack(C.vl_tensor(w.c), C.int(f))}
+	p := Packed{C.vl_pack(handle(w), C.int(f))}
 	if p.c == nil {
 		if s.err = lastErr(); s.err == nil {
 			s.err = fmt.Errorf("torch: pack gave neither a weight nor an error")
@@ -64,17 +76,22 @@ func (s *Scope) Pack(w Tensor, f Format) Packed {
 	return p
 }
 
-// PackedLinear is x Wᵀ: x [..., in] float32. Where gradients are recorded, w, the same
-// weight as a tensor of any type, is what the way back multiplies by.
-func (s *Scope) PackedLinear(x Tensor, p Packed, w Tensor) Tensor {
-	if !s.ok(x, w) {
+// PackedLinear is x Wᵀ: x [..., in] float32. Where gradients are recorded, p must live
+// until they are had.
+func (s *Scope) PackedLinear(x Tensor, p Packed) Tensor {
+	if !s.ok(x) {
 		return Tensor{}
 	}
 	if !p.Defined() {
 		return s.Fail("packed linear: there is no weight")
 	}
-	return s.own(lib.Ctensor(C.vl_packed_linear(C.vl_tensor(x.c), p.c, C.vl_tensor(w.c))))
+	return s.own(ctensor(C.vl_packed_linear(handle(x), p.c)))
 }
+
+// handle is a tensor as this package's C functions take it, and ctensor one that they
+// return.
+func handle(t Tensor) C.vl_tensor       { return C.vl_tensor(t.c) }
+func ctensor(c C.vl_tensor) lib.Ctensor { return lib.Ctensor(c) }
 
 func (s *Scope) freePacked() {
 	for _, p := range s.packed {

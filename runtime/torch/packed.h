@@ -10,20 +10,24 @@ extern "C" {
 
 typedef void *vl_packed;
 
-// How a product is computed. Rows and results are float32 in all of them.
+// How a product is computed. Rows and results are float32 in all of them. Where the processor has what our kernels need they
+// are used, and oneDNN otherwise.
 enum vl_format {
-  vl_bfloat16 = 1,  // rows and weights rounded to bfloat16, sums in float32, by oneDNN
-  vl_float16 = 2,   // weights rounded to float16, by FBGEMM
-  vl_int8 = 3,      // weights in 8 bits with a scale for each output, rows with a scale for each row, sums exact, by oneDNN
+  vl_bfloat16 = 1,  // rows (where the processor multiplies bfloat16) and weights rounded to bfloat16, sums in float32
+  vl_float16 = 2,   // weights rounded to float16
+  vl_int8 = 3,      // weights in 8 bits with a scale for each output, rows with a scale for each row, sums exact
+  vl_float32 = 4,
 };
+
+int vl_can_pack(int format);    // whether there is a way for this processor
+int vl_fast_bfloat16(void);     // whether it multiplies bfloat16 faster than float32
 
 // vl_pack lays out w [out, in], which is not needed afterwards.
 vl_packed vl_pack(vl_tensor w, int format);
 void vl_packed_free(vl_packed p);
 int64_t vl_packed_bytes(vl_packed p);
-// vl_packed_linear is x w^T: x [..., in] float32. Where x takes part in gradients, w, the same weight as a tensor of any
-// type, is what the way back multiplies by.
-vl_tensor vl_packed_linear(vl_tensor x, vl_packed p, vl_tensor w);
+// vl_packed_linear is x w^T: x [..., in] float32. Where x takes part in gradients, p must live until they are had.
+vl_tensor vl_packed_linear(vl_tensor x, vl_packed p);
 
 #ifdef __cplusplus
 }

@@ -15,9 +15,20 @@ var formats = map[string]struct {
 	format torch.Format
 	near   float64
 }{
+	"float32":  {torch.PackedFloat32, 1e-6},
 	"bfloat16": {torch.PackedBFloat16, 1.0 / 256},
 	"float16":  {torch.PackedFloat16, 1.0 / 2048},
 	"int8":     {torch.PackedInt8, 1.0 / 127},
+}
+
+// everyISA runs a test as far down as the processors that have kernels of their own.
+func everyISA(t *testing.T, test func(t *testing.T)) {
+	for _, isa := range []string{"avx2", "avx512", ""} {
+		t.Run("isa="+isa, func(t *testing.T) {
+			t.Setenv("VALENCE_MAX_CPU_ISA", isa)
+			test(t)
+		})
+	}
 }
 
 func random(rng *rand.Rand, n int) []float32 {
@@ -43,7 +54,9 @@ func product(x, w []float32, in int) (y, size []float64) {
 	return y, size
 }
 
-func TestPackedLinear(t *testing.T) {
+func TestPackedLinear(t *testing.T) { everyISA(t, testPackedLinear) }
+
+func testPackedLinear(t *testing.T) {
 	for name, f := range formats {
 		t.Run(name, func(t *testing.T) {
 			th := start(t)
@@ -61,7 +74,7 @@ func TestPackedLinear(t *testing.T) {
 					do(t, th, func(s *torch.Scope) error {
 						weight := s.Float32s(w, int64(out), int64(in))
 						p := s.Pack(weight, f.format)
-						got := read(t, s, s.PackedLinear(s.Float32s(x, int64(n), int64(in)), p, weight))
+						got := read(t, s, s.PackedLinear(s.Float32s(x, int64(n), int64(in)), p))
 						for i := range got {
 							if d := math.Abs(float64(got[i]) - want[i]); !(d <= f.near*scale[i]) {
 								t.Fatalf("%d rows, %v: element %d is %v, want %v", n, size, i, got[i], want[i])
@@ -76,7 +89,9 @@ func TestPackedLinear(t *testing.T) {
 }
 
 // A row's product is the same to the last bit whatever stands beside it.
-func TestPackedRowsAreAlone(t *testing.T) {
+func TestPackedRowsAreAlone(t *testing.T) { everyISA(t, testPackedRowsAreAlone) }
+
+func testPackedRowsAreAlone(t *testing.T) {
 	for name, f := range formats {
 		t.Run(name, func(t *testing.T) {
 			th := start(t)
@@ -87,10 +102,10 @@ func TestPackedRowsAreAlone(t *testing.T) {
 				weight := s.Float32s(w, out, in)
 				p := s.Pack(weight, f.format)
 				rows := s.Float32s(x, most, in)
-				all := read(t, s, s.PackedLinear(rows, p, weight))
+				all := read(t, s, s.PackedLinear(rows, p))
 				for _, n := range []int64{1, 2, 7, 8, 40, 64, 100, 129} {
 					for at := int64(0); at+n <= most; at += 61 {
-						got := read(t, s, s.PackedLinear(s.Narrow(rows, 0, at, n), p, weight))
+						got := read(t, s, s.PackedLinear(s.Narrow(rows, 0, at, n), p))
 						for i := range got {
 							if got[i] != all[at*out+int64(i)] {
 								t.Fatalf("%d rows from %d: element %d is %v, in the whole batch %v", n, at, i, got[i], all[at*out+int64(i)])
@@ -104,7 +119,9 @@ func TestPackedRowsAreAlone(t *testing.T) {
 	}
 }
 
-func TestPackedGradients(t *testing.T) {
+func TestPackedGradients(t *testing.T) { everyISA(t, testPackedGradients) }
+
+func testPackedGradients(t *testing.T) {
 	for name, f := range formats {
 		t.Run(name, func(t *testing.T) {
 			th := start(t)
@@ -121,12 +138,9 @@ func TestPackedGradients(t *testing.T) {
 			do(t, th, func(s *torch.Scope) error {
 				weight := s.Float32s(w, out, in)
 				p := s.Pack(weight, f.format)
-				if f.format == torch.PackedBFloat16 {
-					weight = s.To(weight, torch.BFloat16)
-				}
 				leaf := s.Leaf(s.Float32s(x, n, in))
 				var y torch.Tensor
-				s.WithGradients(func() { y = s.PackedLinear(leaf, p, weight) })
+				s.WithGradients(func() { y = s.PackedLinear(leaf, p) })
 				got := read(t, s, s.Gradients([]torch.Tensor{y}, []torch.Tensor{s.Float32s(g, n, out)}, []torch.Tensor{leaf})[0])
 				for i := range got {
 					if d := math.Abs(float64(got[i]) - want[i]); !(d <= f.near*scale[i]) {
@@ -143,16 +157,19 @@ func TestPackedZerosAndBytes(t *testing.T) {
 	th := start(t)
 	for name, f := range formats {
 		do(t, th, func(s *torch.Scope) error {
-			weight := s.Full(0, torch.Float32, 16, 32)
+			weight := s.Full(0, torch.Float32, 64, 32)
 			p := s.Pack(weight, f.format)
-			for _, y := range read(t, s, s.PackedLinear(s.Full(0, torch.Float32, 3, 32), p, weight)) {
+			for _, y := range read(t, s, s.PackedLinear(s.Full(0, torch.Float32, 3, 32), p)) {
 				if y != 0 {
 					t.Errorf("%s: 0 times 0 is %v", name, y)
 				}
 			}
-			want := int64(16 * 32 * 2)
-			if f.format == torch.PackedInt8 {
-				want /= 2
+			want := int64(64 * 32 * 2)
+			switch f.format {
+			case torch.PackedFloat32:
+				want *= 2
+			case torch.PackedInt8:
+				want = want/2 + 64*8
 			}
 			if p.Bytes() != want {
 				t.Errorf("%s: %d bytes, want %d", name, p.Bytes(), want)
@@ -167,11 +184,11 @@ func TestPackedErrors(t *testing.T) {
 	for name, f := range map[string]func(s *torch.Scope){
 		"rows of 5": func(s *torch.Scope) {
 			w := s.Full(1, torch.Float32, 3, 4)
-			s.PackedLinear(s.Full(1, torch.Float32, 2, 5), s.Pack(w, torch.PackedInt8), w)
+			s.PackedLinear(s.Full(1, torch.Float32, 2, 5), s.Pack(w, torch.PackedInt8))
 		},
 		"no format":          func(s *torch.Scope) { s.Pack(s.Full(1, torch.Float32, 3, 4), 9) },
 		"a matrix":           func(s *torch.Scope) { s.Pack(s.Full(1, torch.Float32, 3), torch.PackedInt8) },
-		"there is no weight": func(s *torch.Scope) { w := s.Full(1, torch.Float32, 3, 4); s.PackedLinear(w, torch.Packed{}, w) },
+		"there is no weight": func(s *torch.Scope) { w := s.Full(1, torch.Float32, 3, 4); s.PackedLinear(w, torch.Packed{}) },
 	} {
 		err := th.Do(t.Context(), torch.Serving, func(s *torch.Scope) error { f(s); return nil })
 		if err == nil || !strings.Contains(err.Error(), name) {

@@ -2,14 +2,11 @@
 
 #include <cmath>
 
-// Without -O3 the loops would not be vectorised; sums are kept in kLanes parts so that they can be.
-#define KERNEL __attribute__((optimize("O3"), target_clones("avx512f", "avx2", "default")))
+#include "vector.h"
 
-namespace {
-constexpr int64_t kLanes = 16;
-}
+// Sums are kept in kLanes parts so that the loops can be vectorised.
 
-KERNEL float row_norm(const float *__restrict x, const float *__restrict w, float *__restrict y, int64_t d, double eps) {
+CLONES float row_norm(const float *__restrict x, const float *__restrict w, float *__restrict y, int64_t d, double eps) {
   float lanes[kLanes] = {};
   int64_t i = 0;
   for (; i + kLanes <= d; i += kLanes) {
@@ -23,7 +20,7 @@ KERNEL float row_norm(const float *__restrict x, const float *__restrict w, floa
   return r;
 }
 
-KERNEL void row_norm_back(const float *__restrict g, const float *__restrict x, const float *__restrict w, float r, float *__restrict dx, int64_t d) {
+CLONES void row_norm_back(const float *__restrict g, const float *__restrict x, const float *__restrict w, float r, float *__restrict dx, int64_t d) {
   float lanes[kLanes] = {};
   int64_t i = 0;
   for (; i + kLanes <= d; i += kLanes) {
@@ -36,15 +33,17 @@ KERNEL void row_norm_back(const float *__restrict g, const float *__restrict x, 
   for (i = 0; i < d; i++) dx[i] = r * g[i] * w[i] - along * x[i];
 }
 
-KERNEL void row_product(const float *__restrict h, const float *__restrict u, const float *__restrict l, float *__restrict y, int64_t d) {
-  if (h) {
+CLONES void row_product(const float *__restrict h, const float *__restrict u, const float *__restrict l, float *__restrict y, int64_t d) {
+  if (!l) {
+    for (int64_t i = 0; i < d; i++) y[i] = u[i];
+  } else if (h) {
     for (int64_t i = 0; i < d; i++) y[i] = h[i] * (u[i] * l[i]);
   } else {
     for (int64_t i = 0; i < d; i++) y[i] = u[i] * l[i];
   }
 }
 
-KERNEL void row_product_back(const float *__restrict g, const float *__restrict h, const float *__restrict u, const float *__restrict l,
+CLONES void row_product_back(const float *__restrict g, const float *__restrict h, const float *__restrict u, const float *__restrict l,
                              float *__restrict dh, float *__restrict du, float *__restrict dl, int64_t d) {
   if (!h) {
     for (int64_t i = 0; i < d; i++) {
@@ -61,7 +60,7 @@ KERNEL void row_product_back(const float *__restrict g, const float *__restrict 
   }
 }
 
-KERNEL float row_levels(const float *__restrict x, uint8_t *__restrict y, int64_t d, int top) {
+CLONES float row_levels(const float *__restrict x, uint8_t *__restrict y, int64_t d, int top) {
   float lanes[kLanes] = {};
   int64_t i = 0;
   for (; i + kLanes <= d; i += kLanes) {
@@ -79,6 +78,61 @@ KERNEL float row_levels(const float *__restrict x, uint8_t *__restrict y, int64_
   return largest / top;
 }
 
-KERNEL void row_times(float *__restrict y, float by, int64_t d) {
+CLONES void row_times(float *__restrict y, float by, int64_t d) {
   for (int64_t i = 0; i < d; i++) y[i] *= by;
+}
+
+CLONES void row_add(const float *__restrict c, const float *__restrict l, float *__restrict x, int64_t d) {
+  if (l) {
+    for (int64_t i = 0; i < d; i++) x[i] += c[i] * l[i];
+  } else {
+    for (int64_t i = 0; i < d; i++) x[i] += c[i];
+  }
+}
+
+// activate is an activation of 16 numbers. GELU in its tanh form is x sigmoid(2 t) of tanh's argument t.
+VECTOR void activate(int kind, floats &v) {
+  if (kind == 0) {
+    v = v > 0.0f ? v : floats{};
+    return;
+  }
+  floats by = kind == 2 ? v : 1.5957691216057308f * (v + 0.044715f * v * v * v);
+  sigmoid(by);
+  v *= by;
+}
+
+// gate16 is 16 numbers of row_activate.
+VECTOR void gate16(int kind, const float *h, const float *hl, const float *u, const float *ul, float *y) {
+  floats a, b;
+  load(a, h);
+  if (hl) {
+    load(b, hl);
+    a *= b;
+  }
+  activate(kind, a);
+  if (u) {
+    load(b, u);
+    if (ul) {
+      floats l;
+      load(l, ul);
+      b *= l;
+    }
+    a *= b;
+  }
+  store(y, a);
+}
+
+CLONES void row_activate(int kind, const float *h, const float *hl, const float *u, const float *ul, float *y, int64_t d) {
+  int64_t i = 0;
+  for (; i + kLanes <= d; i += kLanes) gate16(kind, h + i, hl ? hl + i : nullptr, u ? u + i : nullptr, ul ? ul + i : nullptr, y + i);
+  if (i == d) return;
+  float rest[5][kLanes] = {};
+  for (int64_t j = i; j < d; j++) {
+    rest[0][j - i] = h[j];
+    rest[1][j - i] = hl ? hl[j] : 1;
+    rest[2][j - i] = u ? u[j] : 1;
+    rest[3][j - i] = ul ? ul[j] : 1;
+  }
+  gate16(kind, rest[0], rest[1], rest[2], rest[3], rest[4]);
+  for (int64_t j = i; j < d; j++) y[j] = rest[4][j - i];
 }

@@ -1,0 +1,275 @@
+#include "encoder.h"
+
+#include <algorithm>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include "attend.h"
+#include "guard.h"
+#include "product.h"
+#include "rows.h"
+
+namespace valence {
+namespace {
+
+// Vectors are one for each text, or one for all, or none.
+struct Vectors {
+  const float *first = nullptr;
+  int64_t stride = 0;
+  Vectors(void *tensor, int64_t texts, int64_t size) {
+    if (!tensor) return;
+    const auto &t = ref(tensor);
+    TORCH_CHECK(t.is_cpu() && t.scalar_type() == at::kFloat && t.dim() == 3 && (t.size(0) == texts || t.size(0) == 1) && t.size(1) == 1 &&
+                    t.size(2) == size && (t.stride(2) == 1 || size == 1),
+                "encode: vectors ", t.sizes(), " for ", texts, " texts of ", size);
+    first = t.const_data_ptr<float>();
+    stride = t.size(0) == 1 ? 0 : t.stride(0);
+  }
+  const float *of(int64_t text) const { return first ? first + text * stride : nullptr; }
+};
+
+struct Projection {
+  const Panels &w;
+  Vectors in, out;
+  Projection(const vl_projection &p, int64_t texts)
+      : w(dynamic_cast<const Panels &>(*static_cast<Packed *>(p.w))), in(p.in, texts, w.in), out(p.out, texts, w.out) {}
+};
+
+struct Texts {
+  std::vector<int64_t> start, of;  // first token of each text and the end; text of each token
+  int64_t longest = 0;
+  Texts(const int64_t *lengths, int n) : start(1, 0) {
+    for (int i = 0; i < n; i++) {
+      TORCH_CHECK(lengths[i] > 0, "encode: text ", i, " has ", lengths[i], " tokens");
+      start.push_back(start.back() + lengths[i]);
+      of.insert(of.end(), lengths[i], i);
+      longest = std::max(longest, lengths[i]);
+    }
+  }
+  int64_t texts() const { return start.size() - 1; }
+  int64_t tokens() const { return of.size(); }
+};
+
+const float *weights(void *norm, int64_t d) {
+  const auto &t = ref(norm);
+  TORCH_CHECK(t.is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous() && t.numel() == d, "encode: norm of ", t.sizes());
+  return t.const_data_ptr<float>();
+}
+
+// Product is one projection of prepared rows and what becomes of the results: use(token, column, numbers, how many).
+struct Product {
+  const Projection &p;
+  const Rows &a;
+};
+
+// products multiplies rows from first to last by each of the projections, which have as many rows.
+template <class F>
+void products(std::initializer_list<Product> all, int64_t n, F use) {
+  int64_t blocks = (n + kBlock - 1) / kBlock, panels = 0, in = 1;
+  for (auto &p : all) panels += p.p.w.panels, in = p.p.w.in;
+  each(panels * blocks, in * std::min(n, kBlock), [&](int64_t task) {
+    float c[kBlock * kPanel];
+    int64_t panel = task / blocks, first = task % blocks * kBlock, some = std::min(kBlock, n - first), which = 0;
+    auto p = all.begin();
+    for (; panel >= p->p.w.panels; p++, which++) panel -= p->p.w.panels;
+    p->p.w.block(p->a.at(first), p->a.step(first), some, panel, c);
+    for (int64_t i = 0; i < some; i++) use(which, first + i, panel * kPanel, c + i * kPanel, p->p.w.width(panel));
+  });
+}
+
+class Layer {
+ public:
+  Layer(at::Tensor &x, const Texts &texts, const vl_layer &l, const at::Tensor &distances, int activation, double eps)
+      : texts(texts),
+        n(texts.tokens()),
+        d(x.size(1)),
+        x(x.data_ptr<float>()),
+        distances(distances),
+        activation(activation),
+        eps(eps),
+        self_norm(weights(l.self_norm, d)),
+        ff_norm(weights(l.ff_norm, d)),
+        q(l.q, texts.texts()),
+        k(l.k, texts.texts()),
+        v(l.v, texts.texts()),
+        o(l.o, texts.texts()),
+        wi0(l.wi0, texts.texts()),
+        wo(l.wo, texts.texts()) {
+    if (l.wi1.w) wi1.emplace(l.wi1, texts.texts());
+    TORCH_CHECK(q.w.in == d && k.w.in == d && v.w.in == d && o.w.out == d && wi0.w.in == d && wo.w.out == d && q.w.out == k.w.out &&
+                    k.w.out == v.w.out && o.w.in == v.w.out && wo.w.in == wi0.w.out && (!wi1 || (wi1->w.in == d && wi1->w.out == wi0.w.out)),
+                "encode: the projections do not fit");
+    TORCH_CHECK(distances.is_contiguous() && distances.dim() == 2 && distances.size(1) >= 2 * texts.longest - 1 &&
+                    q.w.out % distances.size(0) == 0,
+                "encode: distances ", distances.sizes(), " for texts of up to ", texts.longest);
+  }
+
+  void run() {
+    attention();
+    for (int64_t from = 0; from < n; from += kChunk) feed_forward(from, std::min(n, from + kChunk));
+  }
+
+ private:
+  // Tokens whose feed-forward is worked out together: its inner numbers are many.
+  static constexpr int64_t kChunk = 8 * kBlock;
+
+  const Texts &texts;
+  int64_t n, d;
+  float *x;
+  const at::Tensor &distances;
+  int activation;
+  double eps;
+  const float *self_norm, *ff_norm;
+  Projection q, k, v, o, wi0, wo;
+  std::optional<Projection> wi1;
+
+  // normed is the norm of tokens from first to last, prepared for a projection.
+  Rows normed(const Projection &p, const float *norm, int64_t from, int64_t to) const {
+    Rows a(p.w, to - from);
+    each(to - from, 4 * d, [&](int64_t i) {
+      float y[kMost];
+      row_norm(x + (from + i) * d, norm, y, d, eps);
+      a.set(p.w, i, y, p.in.of(texts.of[from + i]));
+    });
+    return a;
+  }
+
+  // Rows that all projections share, where no vector comes before them.
+  template <class... P>
+  static bool shared(const P &...p) {
+    return (... && !p.in.first);
+  }
+
+  void attention() {
+    int64_t inner = q.w.out, width = 3 * inner, heads = distances.size(0);
+    auto made = at::empty({n, width}, at::kFloat), mixed = at::empty({n, inner}, at::kFloat);
+    auto *y = made.data_ptr<float>(), *z = mixed.data_ptr<float>();
+    auto aq = normed(q, self_norm, 0, n);
+    bool one = shared(q, k, v);
+    auto ak = one ? aq : normed(k, self_norm, 0, n), av = one ? aq : normed(v, self_norm, 0, n);
+    const Vectors *out[] = {&q.out, &k.out, &v.out};
+    products({{q, aq}, {k, ak}, {v, av}}, n, [&](int64_t which, int64_t token, int64_t column, const float *c, int64_t some) {
+      const auto *l = out[which]->of(texts.of[token]);
+      row_product(nullptr, c, l ? l + column : nullptr, y + token * width + which * inner + column, some);
+    });
+    attend_all(y, width, inner / heads, heads, z, inner);
+    Rows a(o.w, n);
+    each(n, inner, [&](int64_t i) { a.set(o.w, i, z + i * inner, o.in.of(texts.of[i])); });
+    add(o, a, 0, n);
+  }
+
+  void attend_all(const float *y, int64_t width, int64_t size, int64_t heads, float *z, int64_t inner) const {
+    int64_t middle = distances.size(1) / 2;
+    const auto *bias = distances.const_data_ptr<float>();
+    auto tasks = texts.texts() * heads;
+    at::parallel_for(0, tasks, std::max<int64_t>(1, 65536 / (texts.longest * texts.longest * size)), [&](int64_t from, int64_t to) {
+      std::vector<float> scratch(attend_scratch(texts.longest, size));
+      for (int64_t task = from; task < to; task++) {
+        int64_t text = task / heads, head = task % heads, at = texts.start[text];
+        const auto *first = y + at * width + head * size;
+        attend({texts.start[text + 1] - at, size, first, first + inner, first + 2 * inner, width,
+                bias + head * distances.size(1) + middle, z + at * inner + head * size, inner},
+               scratch.data());
+      }
+    });
+  }
+
+  // add adds a projection's results to x, for tokens from first to last.
+  void add(const Projection &p, const Rows &a, int64_t from, int64_t to) const {
+    products({{p, a}}, to - from, [&](int64_t, int64_t i, int64_t column, const float *c, int64_t some) {
+      const auto *l = p.out.of(texts.of[from + i]);
+      row_add(c, l ? l + column : nullptr, x + (from + i) * d + column, some);
+    });
+  }
+
+  void feed_forward(int64_t from, int64_t to) const {
+    int64_t some = to - from, inner = wi0.w.out;
+    auto hidden = at::empty({some, inner}, at::kFloat);
+    auto *h = hidden.data_ptr<float>();
+    auto a = normed(wi0, ff_norm, from, to);
+    if (wi1) {
+      gated(a, shared(wi0, *wi1) ? a : normed(*wi1, ff_norm, from, to), from, some, h);
+    } else {
+      products({{wi0, a}}, some, [&](int64_t, int64_t i, int64_t column, const float *c, int64_t size) {
+        const auto *l = wi0.out.of(texts.of[from + i]);
+        row_activate(activation, c, l ? l + column : nullptr, nullptr, nullptr, h + i * inner + column, size);
+      });
+    }
+    Rows b(wo.w, some);
+    each(some, inner, [&](int64_t i) { b.set(wo.w, i, h + i * inner, wo.in.of(texts.of[from + i])); });
+    add(wo, b, from, to);
+  }
+
+  // gated is the activated gate times the other half, a panel of both at a time.
+  void gated(const Rows &a, const Rows &b, int64_t from, int64_t n, float *h) const {
+    int64_t blocks = (n + kBlock - 1) / kBlock, inner = wi0.w.out;
+    each(wi0.w.panels * blocks, 2 * d * std::min(n, kBlock), [&](int64_t task) {
+      float c[kBlock * kPanel], u[kBlock * kPanel];
+      int64_t panel = task / blocks, first = task % blocks * kBlock, some = std::min(kBlock, n - first), column = panel * kPanel;
+      wi0.w.block(a.at(first), a.step(first), some, panel, c);
+      wi1->w.block(b.at(first), b.step(first), some, panel, u);
+      for (int64_t i = 0; i < some; i++) {
+        int64_t text = texts.of[from + first + i];
+        const auto *l0 = wi0.out.of(text), *l1 = wi1->out.of(text);
+        row_activate(activation, c + i * kPanel, l0 ? l0 + column : nullptr, u + i * kPanel, l1 ? l1 + column : nullptr,
+                     h + (first + i) * inner + column, wi0.w.width(panel));
+      }
+    });
+  }
+
+ public:
+  static constexpr int64_t kMost = 16384;  // numbers of a token
+};
+
+}  // namespace
+}  // namespace valence
+
+using namespace valence;
+
+extern "C" {
+
+int vl_panels(vl_packed p) { return dynamic_cast<Panels *>(static_cast<Packed *>(p)) != nullptr; }
+
+vl_tensor vl_distances(vl_tensor bias) {
+  return guarded(
+      [&]() -> vl_tensor {
+        auto b = ref(bias)[0];  // [heads, n, n]
+        auto after = b.select(1, 0), before = b.select(2, 0).slice(1, 1).flip(1);
+        return new at::Tensor(at::cat({before, after}, 1).to(at::kFloat).contiguous());
+      },
+      nullptr);
+}
+
+int vl_encode(vl_tensor x, const int64_t *lengths, int texts, const vl_layer *layer, vl_tensor distances, int activation, double eps) {
+  return guarded(
+      [&] {
+        Texts t(lengths, texts);
+        auto &in = ref(x);
+        TORCH_CHECK(in.is_cpu() && in.scalar_type() == at::kFloat && in.dim() == 2 && in.is_contiguous() && in.size(0) == t.tokens() &&
+                        in.size(1) <= Layer::kMost,
+                    "encode: tokens ", in.sizes(), " for texts of ", t.tokens(), " in all");
+        Layer(in, t, *layer, ref(distances), activation, eps).run();
+        return 0;
+      },
+      -1);
+}
+
+vl_tensor vl_lay(vl_tensor x, const int64_t *lengths, int texts) {
+  return guarded(
+      [&]() -> vl_tensor {
+        Texts t(lengths, texts);
+        const auto &in = ref(x);
+        TORCH_CHECK(in.dim() == 2 && in.size(0) == t.tokens(), "lay: tokens ", in.sizes(), " for texts of ", t.tokens(), " in all");
+        if (t.tokens() == t.texts() * t.longest) return new at::Tensor(in.view({t.texts(), t.longest, in.size(1)}));
+        auto out = at::zeros({t.texts(), t.longest, in.size(1)}, in.options());
+        for (int64_t i = 0; i < t.texts(); i++) {
+          int64_t length = t.start[i + 1] - t.start[i];
+          out[i].narrow(0, 0, length).copy_(in.narrow(0, t.start[i], length));
+        }
+        return new at::Tensor(out);
+      },
+      nullptr);
+}
+
+}  // extern "C"

@@ -1,0 +1,73 @@
+// Products of rows with frozen weights on the CPU. Nothing here depends on C's or Go's view of them (packed.h).
+#ifndef VALENCE_TORCH_PRODUCT_H
+#define VALENCE_TORCH_PRODUCT_H
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <vector>
+
+#include "kernel.h"
+
+namespace valence {
+
+// Packed is a weight [out, in] laid out for one way of multiplying.
+struct Packed {
+  int64_t out, in, bytes;
+  Packed(int64_t out, int64_t in, int64_t bytes) : out(out), in(in), bytes(bytes) {}
+  virtual ~Packed() = default;
+  // multiply is rows W^T: rows [n, in] float32 and contiguous, the result [n, out] float32.
+  virtual at::Tensor multiply(const at::Tensor &rows) const = 0;
+  // across is rows W: rows [n, out], the result [n, in], both float32 and contiguous.
+  virtual at::Tensor across(const at::Tensor &rows) const = 0;
+};
+
+// Panels is a weight in panels of kPanel outputs, laid out as its kernel wants them.
+struct Panels final : Packed {
+  const Kernel &kernel;
+  int64_t panels, groups;
+  at::Tensor data;            // bytes
+  std::vector<float> scales;  // of each output, where the kernel has levels
+  std::vector<int32_t> sums;  // of each output's weights times the zero of a row, where it has levels
+
+  Panels(const at::Tensor &weight, const Kernel &kernel);
+  at::Tensor multiply(const at::Tensor &rows) const override;
+  at::Tensor across(const at::Tensor &rows) const override;
+
+  int64_t row_bytes() const { return groups * kernel.group * kernel.row; }
+  int64_t width(int64_t panel) const { return std::min(kPanel, out - panel * kPanel); }
+  // block is the product of prepared rows and one panel, c [rows, kPanel]; steps are what prepare returned for them.
+  void block(const char *a, const float *steps, int64_t rows, int64_t panel, float *c) const;
+  // dense is the weight [out, in] float32 as products see it.
+  at::Tensor dense() const;
+
+ private:
+  mutable std::unique_ptr<Panels> turned;  // W^T, made for the first way back
+};
+
+// Rows are rows prepared for one kernel.
+struct Rows {
+  const Kernel *kernel = nullptr;
+  int64_t stride = 0;
+  at::Tensor data, steps;
+  Rows() = default;
+  Rows(const Panels &w, int64_t n);
+  char *at(int64_t i) const { return static_cast<char *>(data.data_ptr()) + i * stride; }
+  float *step(int64_t i) const { return steps.data_ptr<float>() + i; }
+  // set prepares row i: x times l, where l is not null.
+  void set(const Panels &w, int64_t i, const float *x, const float *l) const { *step(i) = w.kernel.prepare(x, l, at(i), w.in, w.groups); }
+};
+
+// each runs f for numbers below n, on several threads where there is work for them, which is about size
+// numbers for each. What one gives never depends on the threads.
+template <class F>
+void each(int64_t n, int64_t size, F f) {
+  at::parallel_for(0, n, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, size)), [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) f(i);
+  });
+}
+
+}  // namespace valence
+
+#endif
