@@ -2,6 +2,7 @@ package mt5
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"syscall"
 	"testing"
@@ -13,15 +14,19 @@ import (
 	"valence/runtime/torch"
 )
 
-// loadBuiltin loads the builtin base for a benchmark.
+// loadBuiltin loads the builtin base for a benchmark, or that in the folder which
+// VALENCE_BASE names, in the format VALENCE_DTYPE or in float32.
 func loadBuiltin(b *testing.B) *Model {
 	b.Helper()
 	base, err := checkpoint.OpenFS("builtin", builtin.Base())
+	if folder := os.Getenv("VALENCE_BASE"); folder != "" {
+		base, err = checkpoint.Open(folder)
+	}
 	if err != nil {
 		b.Fatal(err)
 	}
 	thread := torch.Start(torch.Options{Device: torch.CPU})
-	m, err := Load(b.Context(), thread, base.Config, base, Options{DType: torch.Float32})
+	m, err := Load(b.Context(), thread, base.Config, base, Options{DType: torch.Float32, Packed: benchFormat()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -31,6 +36,15 @@ func loadBuiltin(b *testing.B) *Model {
 		base.Close()
 	})
 	return m
+}
+
+func benchFormat() torch.Format {
+	for _, f := range []torch.Format{torch.PackedBFloat16, torch.PackedFloat16, torch.PackedInt8} {
+		if f.String() == os.Getenv("VALENCE_DTYPE") {
+			return f
+		}
+	}
+	return torch.PackedFloat32
 }
 
 // row is ids that differ from those of other rows.
