@@ -9,20 +9,26 @@ import "valence/runtime/torch"
 // sum of W_v X is W_v times that of X, two products of one row take the place of two of
 // all tokens. Both are exact but for rounding.
 
-// first gives the decoder's states [N, 1, D] after the start token. states [N, T, D] are
-// those that each sequence reads.
-func (p *pass) first(ids torch.Tensor, n int64, states, mask torch.Tensor) torch.Tensor {
+// read is what the sequences of a first step read: the encoder's states [B, T, D] of in,
+// sequence i those of row rows[i], or of row i where rows is nil.
+type read struct {
+	states torch.Tensor
+	in     inputs
+	rows   []int64
+	n      int64 // sequences
+}
+
+// first gives the decoder's states [N, 1, D] after the start token.
+func (p *pass) first(ids torch.Tensor, r read) torch.Tensor {
 	m, s := p.m, p.s
 	x := p.embed(ids)
 	p.saw(0, x)
-	if mask.Defined() {
-		mask = s.Reshape(mask, n, 1, -1)
-	}
+	attend := p.absorb(r)
 	for i, b := range m.decoder.blocks {
 		mark := s.Mark()
 		h := p.project(p.project(p.norm(x, b.selfNorm), b.self.v, p.sc), b.self.o, p.sc)
 		x = s.Add(x, h)
-		x = s.Add(x, p.absorbed(p.norm(x, b.crossNorm), b.cross, n, states, mask))
+		x = s.Add(x, p.absorbed(p.norm(x, b.crossNorm), b.cross, attend))
 		x = s.Add(x, p.feedForward(p.norm(x, b.ffNorm), b.ff))
 		s.Keep(mark, x)
 		p.saw(i+1, x)
@@ -32,35 +38,55 @@ func (p *pass) first(ids torch.Tensor, n int64, states, mask torch.Tensor) torch
 	return x
 }
 
-// absorbed is the attention of one query a sequence, x [N, 1, D], to states [N, T, D],
-// without their keys and values. mask is [N, 1, T] or none.
-func (p *pass) absorbed(x torch.Tensor, a attention, n int64, states, mask torch.Tensor) torch.Tensor {
+// absorb gives the attention of queries [N, 1, H*K] to what the sequences read, without
+// the projections of queries and results.
+func (p *pass) absorb(r read) func(q torch.Tensor, a attention) torch.Tensor {
 	s := p.s
-	q := p.scaledOut(p.project(x, a.q, p.sc), a.k)
-	u := p.scaledIn(p.eachHead(q, n, a.k, false), a.k) // [N, H, D]
-	scores := s.MatMul(u, s.Transpose(states, 1, 2))   // [N, H, T]
-	if mask.Defined() {
-		scores = s.Add(scores, mask)
+	if !s.Device().IsCUDA() && p.m.dtype == torch.Float32 {
+		return func(q torch.Tensor, a attention) torch.Tensor {
+			var byK, byV torch.Tensor
+			if p.sc.in != nil {
+				byK, byV = p.sc.in[a.k.id], p.sc.in[a.v.id]
+			}
+			return s.Absorbed(q, r.states, r.in.lengths, r.rows, a.k.w, a.v.w, byK, byV, p.m.config.Heads)
+		}
 	}
-	sum := p.scaledIn(s.MatMul(s.Softmax(scores), states), a.v)
-	return p.project(p.scaledOut(p.eachHead(sum, n, a.v, true), a.v), a.o, p.sc)
+	index := p.index(r.rows)
+	states, mask := p.spread(r.states, index), p.spread(r.in.mask, index)
+	if mask.Defined() {
+		mask = s.Reshape(mask, r.n, 1, -1)
+	}
+	return func(q torch.Tensor, a attention) torch.Tensor {
+		u := p.scaledIn(p.eachHead(q, r.n, a.k, false), a.k) // [N, H, D]
+		scores := s.MatMul(u, s.Transpose(states, 1, 2))     // [N, H, T]
+		if mask.Defined() {
+			scores = s.Add(scores, mask)
+		}
+		sum := p.scaledIn(s.MatMul(s.Softmax(scores), states), a.v)
+		return p.eachHead(sum, r.n, a.v, true)
+	}
+}
+
+// absorbed is the cross-attention of one query a sequence, x [N, 1, D].
+func (p *pass) absorbed(x torch.Tensor, a attention, attend func(torch.Tensor, attention) torch.Tensor) torch.Tensor {
+	q := p.scaledOut(p.project(x, a.q, p.sc), a.k)
+	return p.project(p.scaledOut(attend(q, a), a.v), a.o, p.sc)
 }
 
 // eachHead multiplies each head's part by the head's rows of a projection's weight: from
 // x [N, 1, H*K] to [N, H, D], or across, from x [N, H, D] to [N, 1, H*K].
 func (p *pass) eachHead(x torch.Tensor, n int64, l linear, across bool) torch.Tensor {
 	s, c := p.s, p.m.config
-	heads, width := int64(c.Heads), int64(c.DKV)
-	w := s.Reshape(l.w, heads, width, int64(c.DModel))
+	w := s.Reshape(l.w, int64(c.Heads), int64(c.DKV), int64(c.DModel))
 	if across {
 		w = s.Transpose(w, 1, 2)
 	}
-	x = s.Transpose(s.Reshape(s.To(x, p.m.stored), n, heads, -1), 0, 1) // [H, N, K or D]
+	x = s.Transpose(s.Reshape(x, n, int64(c.Heads), -1), 0, 1) // [H, N, K or D]
 	y := s.Contiguous(s.Transpose(s.MatMul(x, w), 0, 1))
 	if across {
 		y = s.Reshape(y, n, 1, -1)
 	}
-	return s.To(y, p.m.dtype)
+	return y
 }
 
 // scaledOut is x [N, 1, H*K] times the vector that scales a projection's output, if any.
@@ -78,6 +104,3 @@ func (p *pass) scaledIn(x torch.Tensor, l linear) torch.Tensor {
 	}
 	return p.s.Scale(x, p.sc.in[l.id])
 }
-
-// absorbs tells whether first can be used: the CPU's product of float16 matrices is slow.
-func (p *pass) absorbs() bool { return p.m.stored != torch.Float16 }

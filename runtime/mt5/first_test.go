@@ -31,13 +31,12 @@ func TestFirstStep(t *testing.T) {
 				in := p.pad(b.IDs)
 				states := p.encode(in)
 				mem := p.remember(states, in, rows)
-				index := p.index(rows)
 				p.sc = f.model.table.gather(s, pick(slots, rows), f.model.dtype)
 				ids := s.Int64s(make([]int64, n), n, 1)
 				if slow, err = s.ReadFloat32s(p.decode(ids, n, 1, mem, &past{})); err != nil {
 					return err
 				}
-				fast, err = s.ReadFloat32s(p.first(ids, n, p.spread(states, index), p.spread(in.mask, index)))
+				fast, err = s.ReadFloat32s(p.first(ids, read{states, in, rows, n}))
 				return err
 			})
 			if err != nil {

@@ -110,6 +110,11 @@ func (l *loader) linear(module string, in, out int, keep bool) linear {
 		m.owned.Drop(w.w)
 		m.bytes.Add(-int64(out) * int64(in) * int64(m.stored.Size()))
 		w.w = torch.Tensor{}
+	} else if m.stored == torch.Float16 { // which the first step cannot read
+		half := w.w
+		w.w = m.owned.To(half, torch.Float32)
+		m.owned.Drop(half)
+		m.bytes.Add(int64(out) * int64(in) * 2)
 	}
 	return w
 }

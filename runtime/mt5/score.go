@@ -2,6 +2,7 @@ package mt5
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -15,20 +16,30 @@ func (m *Model) Score(ctx context.Context, b *spec.Batch, probes []spec.Probe) (
 	if err := m.check(b); err != nil {
 		return nil, err
 	}
-	plan, err := m.plan(len(b.IDs), probes)
+	plans, err := m.plans(len(b.IDs), probes)
 	if err != nil || len(probes) == 0 {
 		return nil, err
 	}
-	var out [][]float32
+	out := make([][]float32, len(probes))
 	err = m.thread.Do(ctx, torch.Serving, func(s *torch.Scope) error {
 		p, slots, err := m.begin(s, b)
 		if err != nil {
 			return err
 		}
-		out, err = p.score(b, plan, slots)
-		return err
+		in := p.pad(b.IDs)
+		states, whole := p.encode(in), p.sc
+		for _, plan := range plans {
+			p.sc = whole
+			if err := p.score(plan, slots, states, in, out); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // begin places the batch's adapters on the device and gathers their vectors.
@@ -43,6 +54,7 @@ func (m *Model) begin(s *torch.Scope, b *spec.Batch) (*pass, []int64, error) {
 // plan is what a batch's probes ask of the decoder. Probes of one row whose
 // prefixes begin alike share a sequence.
 type plan struct {
+	probes    []int // numbers of its probes among all
 	sequences []sequence
 	at        []int64   // of each probe: its state's place in [sequences, length], flattened
 	next      []int64   // tokens whose logits are wanted by any probe
@@ -55,19 +67,53 @@ type sequence struct {
 	tokens []int32 // without the start token
 }
 
-func (m *Model) plan(rows int, probes []spec.Probe) (*plan, error) {
-	p := &plan{columns: make([][]int64, len(probes))}
+// plans checks the probes and parts them in two: those of rows that ask only for what
+// comes first, which the decoder's first step answers, and the others. The two ways round
+// differently, so that which one a row goes must not depend on the rows beside it.
+func (m *Model) plans(rows int, probes []spec.Probe) ([]*plan, error) {
+	deep := map[int]bool{}
+	for i, probe := range probes {
+		if err := m.checkProbe(rows, probe); err != nil {
+			return nil, fmt.Errorf("%w: probe %d %w", ErrBatch, i, err)
+		}
+		deep[probe.Row] = deep[probe.Row] || len(probe.Prefix) > 0
+	}
+	var plans []*plan
+	for _, way := range []bool{false, true} {
+		p := &plan{}
+		var some []spec.Probe
+		for i, probe := range probes {
+			if deep[probe.Row] == way {
+				p.probes, some = append(p.probes, i), append(some, probe)
+			}
+		}
+		if len(some) > 0 {
+			p.list(some)
+			p.join(some)
+			plans = append(plans, p)
+		}
+	}
+	return plans, nil
+}
+
+func (m *Model) checkProbe(rows int, probe spec.Probe) error {
+	if probe.Row < 0 || probe.Row >= rows {
+		return fmt.Errorf("is for row %d of %d", probe.Row, rows)
+	}
+	if len(probe.Next) == 0 {
+		return errors.New("asks for no tokens")
+	}
+	if err := m.checkIDs(slices.Concat(probe.Prefix, probe.Next)); err != nil {
+		return fmt.Errorf("has a bad token: %w", err)
+	}
+	return nil
+}
+
+// list notes the tokens that the probes ask for.
+func (p *plan) list(probes []spec.Probe) {
+	p.columns = make([][]int64, len(probes))
 	seen := map[int32]int64{}
 	for i, probe := range probes {
-		if probe.Row < 0 || probe.Row >= rows {
-			return nil, fmt.Errorf("%w: probe %d is for row %d of %d", ErrBatch, i, probe.Row, rows)
-		}
-		if len(probe.Next) == 0 {
-			return nil, fmt.Errorf("%w: probe %d asks for no tokens", ErrBatch, i)
-		}
-		if err := m.checkIDs(slices.Concat(probe.Prefix, probe.Next)); err != nil {
-			return nil, fmt.Errorf("%w: probe %d: %w", ErrBatch, i, err)
-		}
 		for _, id := range probe.Next {
 			if _, ok := seen[id]; !ok {
 				seen[id] = int64(len(p.next))
@@ -76,8 +122,6 @@ func (m *Model) plan(rows int, probes []spec.Probe) (*plan, error) {
 			p.columns[i] = append(p.columns[i], seen[id])
 		}
 	}
-	p.join(probes)
-	return p, nil
 }
 
 // join gives the probes their sequences: longest prefixes first, so that a shorter
@@ -144,46 +188,78 @@ func (p *plan) ids(start int32) []int64 {
 	return ids
 }
 
-func (p *pass) score(b *spec.Batch, plan *plan, slots []int64) ([][]float32, error) {
+// score writes the plan's logits into out, by the number of the probe.
+func (p *pass) score(plan *plan, slots []int64, states torch.Tensor, in inputs, out [][]float32) error {
 	s, m := p.s, p.m
 	n := int64(len(plan.sequences))
-	x := p.written(plan, slots, p.pad(b.IDs))
+	x := p.written(plan, slots, states, in)
 	x = s.Reshape(x, n*plan.length, int64(m.config.DModel))
 	x = s.IndexSelect(x, 0, s.Int64s(plan.at, int64(len(plan.at))))
 	head := s.IndexSelect(m.head, 0, s.Int64s(plan.next, int64(len(plan.next))))
 	all, err := s.ReadFloat32s(p.logits(x, head))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out := make([][]float32, len(plan.at))
 	for i, columns := range plan.columns {
 		row := all[i*len(plan.next):]
 		for _, c := range columns {
-			out[i] = append(out[i], row[c])
+			out[plan.probes[i]] = append(out[plan.probes[i]], row[c])
 		}
 	}
-	return out, nil
+	return nil
 }
 
-// written gives the decoder's states of the plan's sequences: [N, length, D].
-func (p *pass) written(plan *plan, slots []int64, in inputs) torch.Tensor {
+// written gives the decoder's states of the plan's sequences, [N, length, D], for the
+// encoder's states [B, T, D] of in.
+func (p *pass) written(plan *plan, slots []int64, states torch.Tensor, in inputs) torch.Tensor {
 	m, s := p.m, p.s
-	states, rows := p.encode(in), plan.rows(int(in.rows))
-	first := plan.length == 1 && p.absorbs()
-	var mem memory
-	if !first {
-		mem = p.remember(states, in, rows)
-	}
-	if rows != nil {
-		p.sc = m.table.gather(s, pick(slots, rows), m.dtype)
-	}
-	n := int64(len(plan.sequences))
+	n, rows := int64(len(plan.sequences)), plan.rows(int(in.rows))
 	ids := s.Int64s(plan.ids(m.config.StartID), n, plan.length)
-	if !first {
-		return p.decode(ids, n, plan.length, mem, &past{})
+	sequences := func() {
+		if rows != nil {
+			p.sc = m.table.gather(s, pick(slots, rows), m.dtype)
+		}
 	}
+	if plan.length == 1 {
+		sequences()
+		return p.first(ids, read{states: states, in: in, rows: rows, n: n})
+	}
+	used, of := plan.used(int(in.rows))
+	if used != nil {
+		states, in = p.only(states, in, used)
+		p.sc = m.table.gather(s, pick(slots, used), m.dtype)
+	}
+	mem := p.remember(states, in, of)
+	sequences()
+	return p.decode(ids, n, plan.length, mem, &past{})
+}
+
+// used tells which of n rows the sequences read, or nil where they read all, and the
+// number among those of what each sequence reads, or nil where sequence i reads row i.
+func (p *plan) used(n int) (rows, of []int64) {
+	numbers := map[int]int64{}
+	for _, q := range p.sequences {
+		number, ok := numbers[q.row]
+		if !ok {
+			number = int64(len(rows))
+			numbers[q.row], rows = number, append(rows, int64(q.row))
+		}
+		of = append(of, number)
+	}
+	if len(rows) == n { // in order, as join goes by rows
+		rows = nil
+	}
+	if len(numbers) == len(of) {
+		of = nil
+	}
+	return rows, of
+}
+
+// only is the states and inputs of some of the rows.
+func (p *pass) only(states torch.Tensor, in inputs, rows []int64) (torch.Tensor, inputs) {
 	index := p.index(rows)
-	return p.first(ids, n, p.spread(states, index), p.spread(in.mask, index))
+	some := inputs{rows: int64(len(rows)), length: in.length, mask: p.spread(in.mask, index)}
+	return p.s.IndexSelect(states, 0, index), some
 }
 
 func pick(from, index []int64) []int64 {

@@ -168,8 +168,10 @@ class Layer {
       for (int64_t task = from; task < to; task++) {
         int64_t text = task / heads, head = task % heads, at = texts.start[text];
         const auto *first = y + at * width + head * size;
-        attend({texts.start[text + 1] - at, size, first, first + inner, first + 2 * inner, width,
-                bias + head * distances.size(1) + middle, z + at * inner + head * size, inner},
+        int64_t tokens = texts.start[text + 1] - at;
+        // One query further, a key at the same place is one step nearer.
+        attend({tokens, tokens, size, first, first + inner, first + 2 * inner, width, width, bias + head * distances.size(1) + middle, -1,
+                z + at * inner + head * size, inner},
                scratch.data());
       }
     });
@@ -227,6 +229,34 @@ class Layer {
 
 using namespace valence;
 
+namespace {
+
+// attended is vl_absorbed: what each sequence's query gathers from the states of its text.
+at::Tensor attended(const at::Tensor &q, const at::Tensor &states, const Texts &texts, const int64_t *of, const at::Tensor &wk,
+                    const at::Tensor &wv, const Vectors &by_k, const Vectors &by_v, int64_t heads) {
+  int64_t n = q.size(0), inner = wk.size(0), d = wk.size(1), width = inner / heads;
+  auto out = at::empty({n, 1, inner}, at::kFloat);
+  const auto *x = q.const_data_ptr<float>(), *all = states.const_data_ptr<float>();
+  auto *y = out.data_ptr<float>();
+  bool half = wk.scalar_type() == at::kBFloat16;
+  auto rows = [&](const at::Tensor &w, int64_t head) {
+    return static_cast<const char *>(w.const_data_ptr()) + head * width * d * w.element_size();
+  };
+  auto grain = std::max<int64_t>(1, 65536 / ((2 * width + 2 * texts.longest) * d));
+  at::parallel_for(0, n * heads, grain, [&](int64_t from, int64_t to) {
+    std::vector<float> scratch(absorb_scratch(texts.longest, d));
+    for (int64_t task = from; task < to; task++) {
+      int64_t i = task % n, head = task / n, text = of ? of[i] : i;
+      absorb({texts.start[text + 1] - texts.start[text], width, d, x + i * inner + head * width, all + text * texts.longest * d,
+              rows(wk, head), rows(wv, head), half, by_k.of(i), by_v.of(i), y + i * inner + head * width},
+             scratch.data());
+    }
+  });
+  return out;
+}
+
+}  // namespace
+
 extern "C" {
 
 int vl_panels(vl_packed p) { return dynamic_cast<Panels *>(static_cast<Packed *>(p)) != nullptr; }
@@ -268,6 +298,25 @@ vl_tensor vl_lay(vl_tensor x, const int64_t *lengths, int texts) {
           out[i].narrow(0, 0, length).copy_(in.narrow(0, t.start[i], length));
         }
         return new at::Tensor(out);
+      },
+      nullptr);
+}
+
+vl_tensor vl_absorbed(vl_tensor q, vl_tensor states, const int64_t *lengths, int texts, const int64_t *of, vl_tensor wk, vl_tensor wv,
+                      vl_tensor by_k, vl_tensor by_v, int heads) {
+  return guarded(
+      [&]() -> vl_tensor {
+        Texts t(lengths, texts);
+        auto x = ref(q).contiguous(), all = ref(states).contiguous();
+        const auto &k = ref(wk), &v = ref(wv);
+        int64_t n = x.size(0), d = k.size(1);
+        TORCH_CHECK(x.scalar_type() == at::kFloat && x.numel() == n * k.size(0) && all.scalar_type() == at::kFloat && all.dim() == 3 &&
+                        all.size(0) == texts && all.size(1) == t.longest && all.size(2) == d && k.sizes() == v.sizes() &&
+                        k.scalar_type() == v.scalar_type() && (k.scalar_type() == at::kFloat || k.scalar_type() == at::kBFloat16) &&
+                        k.is_contiguous() && v.is_contiguous() && k.size(0) % heads == 0 && (of || n == texts),
+                    "absorbed: queries ", x.sizes(), " and states ", all.sizes(), " do not fit weights ", k.sizes());
+        for (int64_t i = 0; of && i < n; i++) TORCH_CHECK(of[i] >= 0 && of[i] < texts, "absorbed: query ", i, " is of text ", of[i]);
+        return new at::Tensor(attended(x, all, t, of, k, v, Vectors(by_k, n, d), Vectors(by_v, n, d), heads));
       },
       nullptr);
 }

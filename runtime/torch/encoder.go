@@ -80,6 +80,19 @@ func (s *Scope) Lay(x Tensor, lengths []int64) Tensor {
 	return s.own(ctensor(C.vl_lay(handle(x), sizes(lengths), C.int(len(lengths)))))
 }
 
+// Absorbed is the attention of one query for each sequence, q [n, 1, H*K], to the states
+// [texts, longest, D] of text of[i], or of text i where of is nil, without their keys and
+// values: wk and wv [H*K, D], contiguous, float32 or bfloat16, are the matrices that would
+// make those, byK and byV [n or 1, 1, D] or none scale their inputs. The result is
+// [n, 1, H*K]; a sequence's does not depend on the others, to the last bit.
+func (s *Scope) Absorbed(q, states Tensor, lengths, of []int64, wk, wv, byK, byV Tensor, heads int) Tensor {
+	if !s.ok(q, states, wk, wv) {
+		return Tensor{}
+	}
+	return s.own(ctensor(C.vl_absorbed(handle(q), handle(states), sizes(lengths), C.int(len(lengths)), sizes(of),
+		handle(wk), handle(wv), handle(byK), handle(byV), C.int(heads))))
+}
+
 func (p Projection) c() C.vl_projection {
 	return C.vl_projection{w: p.W.c, in: handle(p.In), out: handle(p.Out)}
 }

@@ -1,5 +1,7 @@
 #include "native.h"
 
+#include "attend.h"
+#include "encoder.h"
 #include "guard.h"
 #include "rows.h"
 
@@ -156,6 +158,48 @@ at::Tensor gate(const at::Tensor &h, const at::Tensor &u, const at::Tensor &l) {
   return rows_on_cpu(h) && h.sizes() == u.sizes() && fits_product(u, l) ? Gated::apply(h, u, l) : h * (u * l);
 }
 
+// attention_on_cpu does not depend on the other rows, nor on masked keys after the others: libtorch's kernel sums in another order
+// when a batch is longer.
+at::Tensor attention_on_cpu(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const std::optional<at::Tensor> &bias) {
+  int64_t rows = q.size(0), heads = q.size(1), n = q.size(2), width = q.size(3), keys = k.size(2);
+  auto mask = bias ? bias->expand({rows, heads, n, keys}) : at::Tensor();
+  if (mask.defined() && keys > 1 && mask.stride(3) != 1) mask = mask.contiguous();
+  auto out = at::empty({rows, n, heads, width}, q.options());
+  auto *y = out.data_ptr<float>();
+  auto at = [](const at::Tensor &t, int64_t row, int64_t head) {
+    return t.defined() ? t.const_data_ptr<float>() + row * t.stride(0) + head * t.stride(1) : nullptr;
+  };
+  at::parallel_for(0, rows * heads, std::max<int64_t>(1, 65536 / (n * keys * width)), [&](int64_t from, int64_t to) {
+    std::vector<float> scratch(valence::attend_scratch(keys, width));
+    for (int64_t i = from; i < to; i++) {
+      int64_t row = i / heads, head = i % heads;
+      valence::attend({n, keys, width, at(q, row, head), at(k, row, head), at(v, row, head), q.stride(2), k.stride(2), at(mask, row, head),
+                       mask.defined() ? mask.stride(2) : 0, y + (row * n * heads + head) * width, heads * width},
+                      scratch.data());
+    }
+  });
+  return out.transpose(1, 2);
+}
+
+at::Tensor attention(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const std::optional<at::Tensor> &bias) {
+  bool learning = at::GradMode::is_enabled() && (q.requires_grad() || k.requires_grad() || v.requires_grad());
+  bool plain = rows_on_cpu(q) && rows_on_cpu(k) && rows_on_cpu(v) && q.stride(3) == 1 && k.stride(3) == 1 && v.stride(3) == 1 &&
+               k.stride(2) == v.stride(2) && (!bias || rows_on_cpu(*bias));
+  if (plain && !learning) return attention_on_cpu(q, k, v, bias);
+  return at::scaled_dot_product_attention(q, k, v, bias, /*dropout_p=*/0.0, /*is_causal=*/false, /*scale=*/1.0);
+}
+
+// gelu_tanh in float32 on a CPU gives an element the same bits wherever it stands.
+at::Tensor gelu_tanh(const at::Tensor &x) {
+  if (!rows_on_cpu(x) || (at::GradMode::is_enabled() && x.requires_grad())) return at::gelu(x, "tanh");
+  auto in = x.contiguous(), out = at::empty_like(in);
+  int64_t d = in.size(-1), n = in.numel() / d;
+  each(n, 4 * d, [&](int64_t i) {
+    row_activate(vl_gelu_new, in.const_data_ptr<float>() + i * d, nullptr, nullptr, nullptr, out.data_ptr<float>() + i * d, d);
+  });
+  return out;
+}
+
 // hash mixes 64-bit numbers in place, each into one whose upper bits look random: multiplications by odd numbers and shifts.
 void hash(at::Tensor &x) {
   for (int64_t odd : {int64_t(0xbf58476d1ce4e5b9), int64_t(0x94d049bb133111eb)}) {
@@ -222,7 +266,7 @@ vl_tensor vl_gate(vl_tensor h, vl_tensor u, vl_tensor l) {
 }
 
 vl_tensor vl_gelu_tanh(vl_tensor x) {
-  return guarded([&]() -> vl_tensor { return new at::Tensor(at::gelu(ref(x), "tanh")); }, nullptr);
+  return guarded([&]() -> vl_tensor { return new at::Tensor(gelu_tanh(ref(x))); }, nullptr);
 }
 
 vl_tensor vl_linear(vl_tensor x, vl_tensor w) {
@@ -242,8 +286,7 @@ vl_tensor vl_attention(vl_tensor q, vl_tensor k, vl_tensor v, vl_tensor bias) {
   return guarded(
       [&]() -> vl_tensor {
         auto mask = bias ? std::make_optional(ref(bias)) : std::nullopt;
-        return new at::Tensor(at::scaled_dot_product_attention(ref(q), ref(k), ref(v), mask, /*dropout_p=*/0.0,
-                                                               /*is_causal=*/false, /*scale=*/1.0));
+        return new at::Tensor(attention(ref(q), ref(k), ref(v), mask));
       },
       nullptr);
 }
