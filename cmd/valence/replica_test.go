@@ -37,6 +37,7 @@ func TestReplicas(t *testing.T) {
 			}
 			versions = append(versions, p.Version)
 		}
+		hears(t, servers[1], versions[1]) // which the other server is to activate
 		var heard []time.Duration
 		for i := range 20 {
 			teller, listener, version := servers[i%2], servers[1-i%2], versions[i%2]
