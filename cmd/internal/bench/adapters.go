@@ -22,10 +22,13 @@ const (
 	armRotation = "64 x 32, the next 64 of 1,000 adapters"
 )
 
-// many is how many adapters are in rotation; crowd is the rows of a batch.
+// many is how many adapters are in rotation; crowd is the rows of a batch; tries is how
+// often an arm is timed in a round, the least of which counts: the bars are nearer to 1 than
+// what another tenant of the machine takes.
 const (
 	many  = 1000
 	crowd = 64
+	tries = 3
 )
 
 func adaptersQuestion() (*Question, asker) {
@@ -67,7 +70,7 @@ func askAdapters(ctx context.Context, r *run, q *Question) (err error) {
 	own := makeBatch(base.Config, crowd, 32, adapters[:crowd], 1)
 	return r.compare(ctx, q, []arm{
 		{armOne, "ms", func(ctx context.Context) (float64, error) {
-			return timed(1, func() error { return one.score(ctx, m) })
+			return least(tries, func() error { return one.score(ctx, m) })
 		}},
 		{armOwn, "ms", func(ctx context.Context) (float64, error) {
 			// Their vectors are brought to the device first: here it is asked what reading with
@@ -75,10 +78,10 @@ func askAdapters(ctx context.Context, r *run, q *Question) (err error) {
 			if err := touch(ctx, base.Config, m, adapters[:crowd]); err != nil {
 				return 0, err
 			}
-			return timed(1, func() error { return own.score(ctx, m) })
+			return least(tries, func() error { return own.score(ctx, m) })
 		}},
 		{armRotation, "ms", func(ctx context.Context) (float64, error) {
-			return timed(1, func() error { return next(ctx, 32) })
+			return least(tries, func() error { return next(ctx, 32) })
 		}},
 	}, func(got figures) {
 		q.figure(eachOwn, got[armOne]/got[armOwn])

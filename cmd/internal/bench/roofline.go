@@ -33,7 +33,7 @@ func askRoofline(ctx context.Context, r *run, q *Question) error {
 			return fmt.Errorf("%s: %w", dtype, err)
 		}
 	}
-	q.note("products have the model's own shapes at 2,048 and 8,192 rows, and 4,096 x 4,096; the fastest counts. A forward's work is that of its projections and of the attention's two products")
+	q.note("products have the model's own shapes at 2,048 and 8,192 rows, and 4,096 x 4,096 (rows x in x out); the fastest counts. A forward's work is that of its projections and of the attention's two products")
 	return nil
 }
 
@@ -59,7 +59,7 @@ func (r *run) roofline(ctx context.Context, q *Question, dtype string) (err erro
 	work := forwardWork(base.Config, saturated.rows, saturated.tokens)
 	forward := fmt.Sprintf("%s (%s), forward of %v", dtype, m.Precision(), saturated)
 	arms := []arm{{forward, "GFLOP/s", func(ctx context.Context) (float64, error) {
-		ms, err := timed(1, func() error { return b.score(ctx, m) })
+		ms, err := least(tries, func() error { return b.score(ctx, m) })
 		return work / ms / 1e6, err
 	}}}
 	products := productArms(r.thread, base.Config, m)
@@ -93,14 +93,15 @@ type product struct{ rows, in, out int }
 
 func (p product) String() string { return fmt.Sprintf("%d x %d x %d", p.rows, p.in, p.out) }
 
-// products are the model's own, alone and joined, at two numbers of rows, and a large one.
+// products are the model's own at the rows of a saturated batch, alone and joined, one of
+// them at four times the rows, and a large square one.
 func products(c *spec.Config) []product {
-	out := []product{{2048, 4096, 4096}}
-	for _, rows := range []int{2048, 8192} {
-		out = append(out, product{rows, c.DModel, c.DInner()}, product{rows, c.DModel, 3 * c.DInner()},
-			product{rows, c.DModel, c.DFF}, product{rows, c.DModel, 2 * c.DFF}, product{rows, c.DFF, c.DModel})
+	rows := saturated.rows * saturated.tokens
+	return []product{
+		{rows, 4096, 4096}, {4 * rows, c.DModel, 2 * c.DFF},
+		{rows, c.DModel, c.DInner()}, {rows, c.DModel, 3 * c.DInner()},
+		{rows, c.DModel, c.DFF}, {rows, c.DModel, 2 * c.DFF}, {rows, c.DFF, c.DModel},
 	}
-	return out
 }
 
 // productArms time products in the type of the model.

@@ -80,13 +80,27 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // timed gives the middle of a few times of f in milliseconds.
 func timed(times int, f func() error) (float64, error) {
+	all, err := clock(times, f)
+	return median(all), err
+}
+
+// least gives the least of a few times of f in milliseconds.
+func least(times int, f func() error) (float64, error) {
+	all, err := clock(times, f)
+	if err != nil {
+		return 0, err
+	}
+	return slices.Min(all), nil
+}
+
+func clock(times int, f func() error) ([]float64, error) {
 	var all []float64
 	for range times {
 		start := time.Now()
 		if err := f(); err != nil {
-			return 0, err
+			return nil, err
 		}
-		all = append(all, time.Since(start).Seconds()*1e3)
+		all = append(all, milliseconds(time.Since(start)))
 	}
-	return median(all), nil
+	return all, nil
 }
