@@ -37,17 +37,10 @@ func isolationBar(dtype string) string {
 	return dtype + ", isolation: a row alone against in a batch of other adapters"
 }
 
-// isolationNeed is the most that a log-probability may differ. What remains in every type
-// is rounding in float32; in those that round numbers on the way, one that lies at an edge
-// may fall to its other side.
-func isolationNeed(dtype string) float64 {
-	switch dtype {
-	case "float32", "float16":
-		return 1e-4
-	default:
-		return 1e-2
-	}
-}
+// isolationNeed is the most that a log-probability may differ, in every type: what the
+// order of additions in float32 leaves. A type that rounds numbers on the way must not let
+// a row's company decide to which side.
+const isolationNeed = 1e-4
 
 func precisionQuestion() (*Question, asker) {
 	q := &Question{Name: "precision", Title: "answers of the builtin base in each type, beside float32's"}
@@ -56,7 +49,7 @@ func precisionQuestion() (*Question, asker) {
 			&Bar{Name: pointsBar(n.dtype), Need: n.points, AtMost: true, Unit: "points"})
 	}
 	for _, dtype := range precisions {
-		q.Bars = append(q.Bars, &Bar{Name: isolationBar(dtype), Need: isolationNeed(dtype), AtMost: true, Unit: "nats"})
+		q.Bars = append(q.Bars, &Bar{Name: isolationBar(dtype), Need: isolationNeed, AtMost: true, Unit: "nats"})
 	}
 	return q, askPrecision
 }
