@@ -15,6 +15,7 @@ import (
 	"valence/runtime/builtin"
 	"valence/runtime/mt5/checkpoint"
 	"valence/runtime/tokenizer"
+	"valence/runtime/torch"
 )
 
 // measured gives the job and the base for a file of label<TAB>text lines that
@@ -63,8 +64,16 @@ func readLines(t *testing.T, path string) Data {
 	return d
 }
 
+// measuredFormat is the format that VALENCE_TRAIN_DTYPE names, float32 by default.
+func measuredFormat() torch.Format {
+	if os.Getenv("VALENCE_TRAIN_DTYPE") == torch.PackedBFloat16.String() {
+		return torch.PackedBFloat16
+	}
+	return torch.PackedFloat32
+}
+
 // TestMeasureAccuracy trains five seeds of the recipe on a file and prints what they
-// reach; VALENCE_TRAIN_EPOCHS, VALENCE_TRAIN_RATE and VALENCE_TRAIN_OBJECTIVE change it.
+// reach; VALENCE_TRAIN_EPOCHS, VALENCE_TRAIN_RATE, VALENCE_TRAIN_DTYPE and others change it.
 func TestMeasureAccuracy(t *testing.T) {
 	job, base, tok := measured(t)
 	job.Recipe.Seeds = []uint64{0, 1, 2, 3, 4}
@@ -86,7 +95,7 @@ func TestMeasureAccuracy(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%+v", plan)
-	tr, err := Open(job, loadBase(t, base, 1), tok)
+	tr, err := Open(job, loadPacked(t, base, 1, measuredFormat()), tok)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +129,7 @@ func TestMeasureSweep(t *testing.T) {
 			}
 		}
 	}
-	model := loadBase(t, base, 0)
+	model := loadPacked(t, base, 0, measuredFormat())
 	const steps, rounds = 4, 5
 	timed := func(seeds ...uint64) time.Duration {
 		job.Recipe.Seeds = seeds

@@ -88,11 +88,17 @@ func (ref *reference) job(config *spec.Config) Job {
 	return Job{Recipe: r, Data: d, Base: "fixture", Sites: config.DefaultSites()}
 }
 
-// loadBase loads a checkpoint whose handles must all be gone when the test ends.
+// loadBase loads a checkpoint in float32, whose handles must all be gone when the test
+// ends.
 func loadBase(t testing.TB, base *checkpoint.Checkpoint, threads int) *mt5.Model {
 	t.Helper()
+	return loadPacked(t, base, threads, torch.PackedFloat32)
+}
+
+func loadPacked(t testing.TB, base *checkpoint.Checkpoint, threads int, format torch.Format) *mt5.Model {
+	t.Helper()
 	thread := torch.Start(torch.Options{Device: torch.CPU, Threads: threads})
-	m, err := mt5.Load(context.Background(), thread, base.Config, base, mt5.Options{DType: torch.Float32})
+	m, err := mt5.Load(context.Background(), thread, base.Config, base, mt5.Options{DType: torch.Float32, Packed: format})
 	if err != nil {
 		thread.Close()
 		t.Fatal(err)
