@@ -106,17 +106,30 @@ func (l *loader) linear(module string, in, out int, keep bool) linear {
 		return w
 	}
 	m.bytes.Add(w.packed.Bytes())
-	if !keep {
-		m.owned.Drop(w.w)
-		m.bytes.Add(-int64(out) * int64(in) * int64(m.stored.Size()))
-		w.w = torch.Tensor{}
-	} else if m.stored == torch.Float16 { // which the first step cannot read
-		half := w.w
-		w.w = m.owned.To(half, torch.Float32)
-		m.owned.Drop(half)
-		m.bytes.Add(int64(out) * int64(in) * 2)
+	whole, n := w.w, int64(out)*int64(in)
+	w.w = torch.Tensor{}
+	if keep {
+		w.w = l.kept(whole, n)
 	}
+	m.owned.Drop(whole)
+	m.bytes.Add(-n * int64(m.stored.Size()))
 	return w
+}
+
+// kept is a matrix of n numbers as the decoder's first step reads it, which it cannot in
+// float16.
+func (l *loader) kept(w torch.Tensor, n int64) torch.Tensor {
+	m, to := l.m, l.m.stored
+	if to == torch.Float16 {
+		to = torch.Float32
+	}
+	m.bytes.Add(n * int64(to.Size()))
+	wide := m.owned.To(w, to)
+	out := m.owned.LargePages(wide)
+	if wide != w {
+		m.owned.Drop(wide)
+	}
+	return out
 }
 
 func (l *loader) norm(module string) torch.Tensor {

@@ -1,5 +1,7 @@
 #include "product.h"
 
+#include "pages.h"
+
 #include <ATen/ATen.h>
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
@@ -78,7 +80,7 @@ Panels::Panels(const at::Tensor &weight, const Kernel &kernel)
     sums.assign(zeros.const_data_ptr<int32_t>(), zeros.const_data_ptr<int32_t>() + out);
   }
   w = w.to(type(kernel.format)).contiguous();
-  data = at::zeros({panels * groups * kPanel * kernel.group}, w.options());
+  data = large_pages({panels * groups * kPanel * kernel.group}, w.scalar_type());
   switch (w.scalar_type()) {
     case at::kFloat: put(*this, w.const_data_ptr<float>(), data.data_ptr<float>()); break;
     case at::kChar: put(*this, w.const_data_ptr<int8_t>(), data.data_ptr<int8_t>()); break;
