@@ -6,7 +6,11 @@
 
 // CLONES compiles a function for processors with AVX-512, with AVX2 and for others; the one that fits is chosen when the
 // program starts. What it calls must be inlined to be compiled with it.
+#if defined(__x86_64__)
 #define CLONES __attribute__((optimize("O3"), target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CLONES __attribute__((optimize("O3")))
+#endif
 #define VECTOR static inline __attribute__((always_inline))
 
 typedef float floats __attribute__((vector_size(64)));
