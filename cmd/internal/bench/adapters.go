@@ -70,7 +70,7 @@ func askAdapters(ctx context.Context, r *run, q *Question) (err error) {
 	own := makeBatch(base.Config, crowd, 32, adapters[:crowd], 1)
 	return r.compare(ctx, q, []arm{
 		{armOne, "ms", func(ctx context.Context) (float64, error) {
-			return least(tries, func() error { return one.score(ctx, m) })
+			return least(func() error { return one.score(ctx, m) })
 		}},
 		{armOwn, "ms", func(ctx context.Context) (float64, error) {
 			// Their vectors are brought to the device first: here it is asked what reading with
@@ -78,10 +78,10 @@ func askAdapters(ctx context.Context, r *run, q *Question) (err error) {
 			if err := touch(ctx, base.Config, m, adapters[:crowd]); err != nil {
 				return 0, err
 			}
-			return least(tries, func() error { return own.score(ctx, m) })
+			return least(func() error { return own.score(ctx, m) })
 		}},
 		{armRotation, "ms", func(ctx context.Context) (float64, error) {
-			return least(tries, func() error { return next(ctx, 32) })
+			return least(func() error { return next(ctx, 32) })
 		}},
 	}, func(got figures) {
 		q.figure(eachOwn, got[armOne]/got[armOwn])

@@ -59,7 +59,7 @@ func (r *run) roofline(ctx context.Context, q *Question, dtype string) (err erro
 	work := forwardWork(base.Config, saturated.rows, saturated.tokens)
 	forward := fmt.Sprintf("%s (%s), forward of %v", dtype, m.Precision(), saturated)
 	arms := []arm{{forward, "GFLOP/s", func(ctx context.Context) (float64, error) {
-		ms, err := least(tries, func() error { return b.score(ctx, m) })
+		ms, err := least(func() error { return b.score(ctx, m) })
 		return work / ms / 1e6, err
 	}}}
 	products := productArms(r.thread, base.Config, m)

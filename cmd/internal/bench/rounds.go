@@ -84,9 +84,9 @@ func timed(times int, f func() error) (float64, error) {
 	return median(all), err
 }
 
-// least gives the least of a few times of f in milliseconds.
-func least(times int, f func() error) (float64, error) {
-	all, err := clock(times, f)
+// least gives the least of tries times of f in milliseconds.
+func least(f func() error) (float64, error) {
+	all, err := clock(tries, f)
 	if err != nil {
 		return 0, err
 	}
