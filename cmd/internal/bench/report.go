@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -62,6 +63,15 @@ func (q *Question) judge(why string) {
 	}
 	for _, b := range q.Bars {
 		b.judge(why)
+	}
+}
+
+// cutShort takes the bars back that have not all of their rounds.
+func (q *Question) cutShort(rounds int) {
+	for _, b := range q.Bars {
+		if n := len(b.Figures); n > 0 && n < rounds {
+			b.Met, b.Why = false, fmt.Sprintf("cut short after %d of %d rounds", n, rounds)
+		}
 	}
 }
 

@@ -82,6 +82,9 @@ func (r *run) ask(ctx context.Context, q *Question, ask asker) error {
 		}
 	}
 	q.judge("the question did not get that far")
+	if err != nil {
+		q.cutShort(r.o.Rounds)
+	}
 	return ctx.Err()
 }
 

@@ -59,9 +59,12 @@ func TestCompareStopsAtAnError(t *testing.T) {
 
 func TestAskTellsWhyBarsAreNotMeasured(t *testing.T) {
 	r := quiet(5)
-	q := &Question{Name: "q", Bars: []*Bar{{Name: "peers", Peers: true}, {Name: "ours"}, {Name: "done", Need: 1}}}
+	q := &Question{Name: "q", Bars: []*Bar{{Name: "peers", Peers: true}, {Name: "ours"}, {Name: "done", Need: 1}, {Name: "begun", Need: 1}}}
 	err := r.ask(t.Context(), q, func(_ context.Context, _ *run, q *Question) error {
-		q.figure("done", 2)
+		for range MinRounds {
+			q.figure("done", 2)
+		}
+		q.figure("begun", 2)
 		return errors.New("no memory")
 	})
 	if err != nil {
@@ -70,8 +73,8 @@ func TestAskTellsWhyBarsAreNotMeasured(t *testing.T) {
 	if q.Error != "no memory" || !strings.Contains(q.Bars[0].Why, "--no-peers") || !strings.Contains(q.Bars[1].Why, "did not get that far") {
 		t.Errorf("%+v", q)
 	}
-	if !q.Bars[2].Met || q.Bars[0].Met || q.Bars[1].Met {
-		t.Errorf("met: %v %v %v", q.Bars[0].Met, q.Bars[1].Met, q.Bars[2].Met)
+	if !q.Bars[2].Met || q.Bars[0].Met || q.Bars[1].Met || q.Bars[3].Met || !strings.Contains(q.Bars[3].Why, "1 of 5 rounds") {
+		t.Errorf("met: %v %v %v %+v", q.Bars[0].Met, q.Bars[1].Met, q.Bars[2].Met, q.Bars[3])
 	}
 }
 
