@@ -3,9 +3,9 @@
 #include "attend.h"
 #include "encoder.h"
 #include "guard.h"
+#include "product.h"
 #include "rows.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <dlfcn.h>
 #include <ATen/ATen.h>
@@ -13,6 +13,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/cuda.h>
 #include <torch/version.h>
+
+using valence::each;
 
 namespace {
 
@@ -58,15 +60,6 @@ struct FrozenLinear : torch::autograd::Function<FrozenLinear> {
 };
 
 bool rows_on_cpu(const at::Tensor &x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
-
-// each runs f for numbers below n, on several threads where there is work for them. What one number gives never depends on
-// the threads.
-template <class F>
-void each(int64_t n, int64_t size, F f) {
-  at::parallel_for(0, n, std::max<int64_t>(1, 32768 / size), [&](int64_t from, int64_t to) {
-    for (int64_t i = from; i < to; i++) f(i);
-  });
-}
 
 struct RMSNorm : torch::autograd::Function<RMSNorm> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &x, const at::Tensor &w, double eps) {

@@ -6,7 +6,6 @@
 #include "rows.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -107,17 +106,12 @@ struct Int8 final : Dense {
     auto *y = q.data_ptr<uint8_t>();
     auto *step = steps.data_ptr<float>();
     int top = levels();
-    auto grain = std::max<int64_t>(1, 32768 / in);
-    at::parallel_for(0, n, grain, [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; i++) step[i] = row_levels(x + i * in, y + i * in, in, top);
-    });
+    each(n, in, [&](int64_t i) { step[i] = row_levels(x + i * in, y + i * in, in, top); });
     auto result = by_blocks(q, out, [&](const at::Tensor &part) {
       return linear.call(part, 1.0, top + 1, w, scales, zero, std::nullopt, 1.0, 0, at::kFloat, "none", Scalars(), "");
     });
     auto *z = result.data_ptr<float>();
-    at::parallel_for(0, n, std::max<int64_t>(1, 32768 / out), [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; i++) row_times(z + i * out, step[i], out);
-    });
+    each(n, out, [&](int64_t i) { row_times(z + i * out, step[i], out); });
     return result;
   }
 };

@@ -117,7 +117,7 @@ void Panels::block(const char *a, const float *steps, int64_t rows, int64_t pane
 }
 
 Rows::Rows(const Panels &w, int64_t n)
-    : kernel(&w.kernel), stride(w.row_bytes()), data(at::empty({n * stride}, at::kByte)), steps(at::empty({n}, at::kFloat)) {}
+    : stride(w.row_bytes()), data(at::empty({n * stride}, at::kByte)), steps(at::empty({n}, at::kFloat)) {}
 
 at::Tensor Panels::multiply(const at::Tensor &rows) const {
   int64_t n = rows.size(0), blocks = (n + kBlock - 1) / kBlock;
@@ -138,7 +138,7 @@ at::Tensor Panels::multiply(const at::Tensor &rows) const {
 at::Tensor Panels::across(const at::Tensor &rows) const {
   if (!turned) {
     auto *back = &kernel;
-    if (kernel.levels) back = valence::kernel(Format::bfloat16); // gradients lose too much to 8 bits
+    if (kernel.levels) back = valence::kernel(Format::bfloat16);  // gradients lose too much to 8 bits
     turned = std::make_unique<Panels>(dense().t(), *back);
   }
   return turned->multiply(rows);

@@ -48,10 +48,8 @@ struct Panels final : Packed {
 
 // Rows are rows prepared for one kernel.
 struct Rows {
-  const Kernel *kernel = nullptr;
-  int64_t stride = 0;
+  int64_t stride;  // bytes from one to the next
   at::Tensor data, steps;
-  Rows() = default;
   Rows(const Panels &w, int64_t n);
   char *at(int64_t i) const { return static_cast<char *>(data.data_ptr()) + i * stride; }
   float *step(int64_t i) const { return steps.data_ptr<float>() + i; }
