@@ -7,41 +7,47 @@ import (
 	"valence/runtime/torch"
 )
 
-// inputs is a padded batch on the device.
+// inputs is a batch, and what hides its padding on the device.
 type inputs struct {
 	rows, length int64
 	texts        [][]int32    // as they came
 	lengths      []int64      // of the texts
-	ids          torch.Tensor // [B, T] int64
 	mask         torch.Tensor // [B, 1, 1, T]: 0 for tokens and -inf for padding; none when nothing is padded
 }
 
-// pad lays rows side by side, filled up with the padding id to the longest.
+// pad measures rows, which are to be filled up to the longest.
 func (p *pass) pad(rows [][]int32) inputs {
 	in := inputs{rows: int64(len(rows)), texts: rows}
 	for _, row := range rows {
 		in.lengths = append(in.lengths, int64(len(row)))
 		in.length = max(in.length, int64(len(row)))
 	}
-	ids := make([]int64, in.rows*in.length)
-	mask := make([]float32, len(ids))
+	mask := make([]float32, in.rows*in.length)
 	padded := false
 	hidden := float32(math.Inf(-1))
 	for i, row := range rows {
-		at := i * int(in.length)
-		for j := range int(in.length) {
-			if j < len(row) {
-				ids[at+j] = int64(row[j])
-				continue
-			}
-			ids[at+j], mask[at+j], padded = int64(p.m.config.PadID), hidden, true
+		for j := len(row); j < int(in.length); j++ {
+			mask[i*int(in.length)+j], padded = hidden, true
 		}
 	}
-	in.ids = p.s.Int64s(ids, in.rows, in.length)
 	if padded {
 		in.mask = p.s.To(p.s.Float32s(mask, in.rows, 1, 1, in.length), p.m.dtype)
 	}
 	return in
+}
+
+// padded lays the texts side by side, filled up with the padding id: [B, T] int64.
+func (p *pass) padded(in inputs) torch.Tensor {
+	ids := make([]int64, in.rows*in.length)
+	for i := range ids {
+		ids[i] = int64(p.m.config.PadID)
+	}
+	for i, row := range in.texts {
+		for j, id := range row {
+			ids[i*int(in.length)+j] = int64(id)
+		}
+	}
+	return p.s.Int64s(ids, in.rows, in.length)
 }
 
 // encode gives the encoder's states [B, T, D].
@@ -50,7 +56,7 @@ func (p *pass) encode(in inputs) torch.Tensor {
 		return p.encodePacked(in)
 	}
 	m, s := p.m, p.s
-	x := p.embed(in.ids)
+	x := p.embed(p.padded(in))
 	p.saw(0, x)
 	bias := p.encoderBias(in)
 	for i, b := range m.encoder.blocks {

@@ -177,7 +177,7 @@ func (st *study) encode() (*value, error) {
 	var bias torch.Tensor
 	x, err := st.run(none, none, nil, func(p *pass, _ []torch.Tensor) torch.Tensor {
 		bias = st.keep(p.s, p.encoderBias(st.in))
-		return p.drop(p.embed(st.in.ids))
+		return p.drop(p.embed(p.padded(st.in)))
 	})
 	for _, b := range m.encoder.blocks {
 		if err != nil {

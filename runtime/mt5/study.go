@@ -69,7 +69,7 @@ func (st *study) begin() error {
 		}
 		n, width := int64(len(l.Rows)), int64(st.layout.width)
 		st.in = p.pad(ids)
-		st.in.ids, st.in.mask = st.keep(s, st.in.ids), st.keep(s, st.in.mask)
+		st.in.mask = st.keep(s, st.in.mask)
 		st.index = st.keep(s, p.index(st.plan.rows(len(l.Rows))))
 		table := s.Float32s(all, int64(len(l.Vectors)), width)
 		st.vectors = st.keep(s, s.IndexSelect(table, 0, s.Int64s(runs, n)))
