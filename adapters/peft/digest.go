@@ -78,10 +78,12 @@ func frameVectors(h hash.Hash, v *spec.Vectors) {
 		vectors = append(vectors, vector{site, site.Key(), values})
 	}
 	slices.SortFunc(vectors, func(a, b vector) int { return cmp.Compare(a.key, b.key) })
+	var data []byte
 	for _, x := range vectors {
 		frame(h, x.key)
 		frame(h, dimensions(x.site.Shape()))
-		frame(h, littleEndian(x.values))
+		data = appendValues(data[:0], x.values)
+		frame(h, data)
 	}
 }
 

@@ -1,6 +1,7 @@
 package peft
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -125,12 +126,13 @@ func readRegular(fsys fs.FS, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
+	var data bytes.Buffer
+	data.Grow(int(min(max(info.Size(), 0), limit)) + bytes.MinRead)
+	if _, err := data.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
 		return nil, err
 	}
-	if int64(len(data)) > limit {
+	if int64(data.Len()) > limit {
 		return nil, fmt.Errorf("it is larger than the limit of %d bytes", limit)
 	}
-	return data, nil
+	return data.Bytes(), nil
 }

@@ -45,14 +45,14 @@ func TestReadPickleRefuses(t *testing.T) {
 	wants(t, err, pickleFile, "SelfAttention.q.ia3_l", "missing")
 }
 
-func TestToVectorsRefusesDoubles(t *testing.T) {
+func TestCheckVectorRefusesDoubles(t *testing.T) {
 	folder, err := ReadDir("testdata/mt5/default", base(t, "mt5"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	site := folder.Vectors.Sites[0]
 	x := safetensors.Tensor{Name: site.Key(), DType: safetensors.F64, Shape: site.Shape(), Data: make([]byte, 8*site.Size)}
-	if _, err := toVector(map[string]safetensors.Tensor{x.Name: x}, site); err == nil {
+	if err := checkVector(map[string]safetensors.Tensor{x.Name: x}, x.Name, site.Shape()); err == nil {
 		t.Error("doubles are read")
 	}
 }

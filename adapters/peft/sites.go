@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"valence/runtime/mt5/spec"
 )
@@ -107,10 +108,23 @@ func (c *Config) chosen(target Modules, model *spec.Config) (spec.Match, error) 
 	return match, nil
 }
 
-// otherModules lists, in order of their paths, the modules of transformers' model
+// others remembers what otherModules lists of a model. An adapter is loaded while somebody
+// waits for it, and a process has few models.
+var others sync.Map // spec.Config -> []string
+
+func otherModules(model *spec.Config) []string {
+	if known, ok := others.Load(*model); ok {
+		return known.([]string)
+	}
+	list := listOtherModules(model)
+	others.Store(*model, list)
+	return list
+}
+
+// listOtherModules lists, in order of their paths, the modules of transformers' model
 // that are no projection within the stacks: those PEFT refuses to scale, and the
 // head. The embeddings appear once, as shared.
-func otherModules(model *spec.Config) []string {
+func listOtherModules(model *spec.Config) []string {
 	projections := map[string]bool{}
 	for _, l := range model.Linears() {
 		projections[l.Module] = true

@@ -57,12 +57,19 @@ func toVectors(tensors map[string]safetensors.Tensor, sites []spec.Site) (*spec.
 	known := make(map[string]bool, len(sites))
 	values := make([]float32, 0, spec.Total(sites))
 	for _, s := range sites {
-		vector, err := toVector(tensors, s)
-		if err != nil {
-			return nil, fmt.Errorf("tensor %q: %w", s.Key(), err)
+		key := s.Key()
+		begin := len(values)
+		err := checkVector(tensors, key, s.Shape())
+		if err == nil {
+			values, err = tensors[key].AppendFloat32s(values)
 		}
-		known[s.Key()] = true
-		values = append(values, vector...)
+		if err == nil {
+			err = checkFinite(values[begin:])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", key, err)
+		}
+		known[key] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(tensors)) {
 		if !known[name] {
@@ -72,29 +79,27 @@ func toVectors(tensors map[string]safetensors.Tensor, sites []spec.Site) (*spec.
 	return spec.NewVectors(sites, values)
 }
 
-func toVector(tensors map[string]safetensors.Tensor, s spec.Site) ([]float32, error) {
-	t, ok := tensors[s.Key()]
+func checkVector(tensors map[string]safetensors.Tensor, key string, shape []int64) error {
+	t, ok := tensors[key]
 	if !ok {
-		return nil, errors.New("it is missing, though target_modules choose its module")
+		return errors.New("it is missing, though target_modules choose its module")
 	}
-	if want := s.Shape(); !slices.Equal(t.Shape, want) {
-		return nil, fmt.Errorf("its shape is %v; the model asks for %v", t.Shape, want)
+	if !slices.Equal(t.Shape, shape) {
+		return fmt.Errorf("its shape is %v; the model asks for %v", t.Shape, shape)
 	}
 	switch t.DType {
 	case safetensors.F32, safetensors.F16, safetensors.BF16:
-	default:
-		return nil, fmt.Errorf("it holds %s; F32, F16 and BF16 are supported", t.DType)
+		return nil
 	}
-	values, err := t.Float32s()
-	if err != nil {
-		return nil, err
-	}
-	return values, checkFinite(values)
+	return fmt.Errorf("it holds %s; F32, F16 and BF16 are supported", t.DType)
 }
+
+// exponent are the bits of a float32's exponent: all are set in what is not finite.
+const exponent = 0xff << 23
 
 func checkFinite(values []float32) error {
 	for i, v := range values {
-		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+		if math.Float32bits(v)&exponent == exponent {
 			return fmt.Errorf("element %d is %v", i, v)
 		}
 	}
@@ -114,11 +119,11 @@ func vectorsOf(v *spec.Vectors) iter.Seq2[spec.Site, []float32] {
 	}
 }
 
-// littleEndian is the values as a file holds them.
-func littleEndian(values []float32) []byte {
-	out := make([]byte, 0, 4*len(values))
+// appendValues adds the values as a file holds them.
+func appendValues(to []byte, values []float32) []byte {
+	to = slices.Grow(to, 4*len(values))
 	for _, v := range values {
-		out = binary.LittleEndian.AppendUint32(out, math.Float32bits(v))
+		to = binary.LittleEndian.AppendUint32(to, math.Float32bits(v))
 	}
-	return out
+	return to
 }

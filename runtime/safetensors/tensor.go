@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // Tensor is one tensor of a file.
@@ -47,36 +48,36 @@ func (t Tensor) check() error {
 // Float32s converts the elements of an F64, F32, F16 or BF16 tensor to float32,
 // in a new slice. F64 is rounded to the nearest; every other value is exact. Other
 // element types give an error that wraps ErrFormat.
-func (t Tensor) Float32s() ([]float32, error) {
+func (t Tensor) Float32s() ([]float32, error) { return t.AppendFloat32s(nil) }
+
+// AppendFloat32s does what Float32s does, behind the elements of a slice.
+func (t Tensor) AppendFloat32s(to []float32) ([]float32, error) {
 	if err := t.check(); err != nil {
 		return nil, fmt.Errorf("%w: tensor %q: %w", ErrFormat, t.Name, err)
 	}
-	decode, ok := decoder(t.DType)
-	if !ok {
+	le, size := binary.LittleEndian, t.DType.Size()
+	to = slices.Grow(to, len(t.Data)/size)
+	switch data := t.Data; t.DType {
+	case F64:
+		for ; len(data) > 0; data = data[size:] {
+			to = append(to, float32(math.Float64frombits(le.Uint64(data))))
+		}
+	case F32:
+		for ; len(data) > 0; data = data[size:] {
+			to = append(to, math.Float32frombits(le.Uint32(data)))
+		}
+	case BF16:
+		for ; len(data) > 0; data = data[size:] {
+			to = append(to, math.Float32frombits(uint32(le.Uint16(data))<<16))
+		}
+	case F16:
+		for ; len(data) > 0; data = data[size:] {
+			to = append(to, fromHalf(le.Uint16(data)))
+		}
+	default:
 		return nil, fmt.Errorf("%w: tensor %q holds %s, which are not floats that can be converted (F64, F32, F16, BF16)", ErrFormat, t.Name, t.DType)
 	}
-	size := t.DType.Size()
-	out := make([]float32, len(t.Data)/size)
-	for i := range out {
-		out[i] = decode(t.Data[i*size:])
-	}
-	return out, nil
-}
-
-// decoder gives the function that reads one element at the start of a slice.
-func decoder(d DType) (func([]byte) float32, bool) {
-	le := binary.LittleEndian
-	switch d {
-	case F64:
-		return func(b []byte) float32 { return float32(math.Float64frombits(le.Uint64(b))) }, true
-	case F32:
-		return func(b []byte) float32 { return math.Float32frombits(le.Uint32(b)) }, true
-	case BF16:
-		return func(b []byte) float32 { return math.Float32frombits(uint32(le.Uint16(b)) << 16) }, true
-	case F16:
-		return func(b []byte) float32 { return fromHalf(le.Uint16(b)) }, true
-	}
-	return nil, false
+	return to, nil
 }
 
 // fromHalf widens an IEEE 754 binary16: 1 sign bit, 5 bits of exponent with bias
