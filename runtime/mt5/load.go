@@ -17,19 +17,20 @@ type loader struct {
 	weights  Weights
 	progress func(done, total int64)
 	done     int64 // parameters
+	held     bool  // the weights stay where they are until the model's release is called
 	linears  int   // projections seen so far: their number is their place in spec.Config.Linears
 	err      error
 }
 
 func (l *loader) load(o Options) error {
 	m, c := l.m, l.m.config
-	vocab := []int64{int64(c.VocabSize), int64(c.DModel)}
-	m.shared = l.tensor("shared.weight", l.m.stored, vocab...)
+	l.hold()
+	m.shared, m.headType = l.vocabulary("shared.weight")
 	m.head = m.shared
 	if c.TiedHead {
 		m.headScale = m.owned.Full(1/math.Sqrt(float64(c.DModel)), m.dtype, 1)
 	} else {
-		m.head = l.tensor("lm_head.weight", l.m.stored, vocab...)
+		m.head, m.headType = l.vocabulary("lm_head.weight")
 	}
 	m.encoder = l.stack("encoder", c.EncoderLayers, false)
 	m.decoder = l.stack("decoder", c.DecoderLayers, true)
@@ -91,29 +92,53 @@ func (l *loader) feedForward(path string) (ff feedForward) {
 	return ff
 }
 
+// hold keeps the files of the weights where the embeddings and the head can stay in them:
+// of these matrices only the rows of some tokens are read.
+func (l *loader) hold() {
+	m := l.m
+	if h, ok := l.weights.(Holder); ok && m.packed != 0 {
+		m.release, l.held = h.Hold()
+	}
+}
+
+// vocabulary is a matrix with a row for each token, and the type of its elements. In a file
+// that is held it stays as it is there.
+func (l *loader) vocabulary(name string) (torch.Tensor, torch.DType) {
+	shape := []int64{int64(l.m.config.VocabSize), int64(l.m.config.DModel)}
+	if !l.held {
+		return l.tensor(name, l.m.stored, shape...), l.m.stored
+	}
+	w, from, ok := l.read(name, shape...)
+	if !ok {
+		return torch.Tensor{}, from
+	}
+	t := l.m.owned.Alias(w.Data, w.Shape, from)
+	l.took(name, w, from)
+	return t, from
+}
+
 // linear reads a projection, and packs it where the model does. The matrix itself then
 // stays only if keep says so.
 func (l *loader) linear(module string, in, out int, keep bool) linear {
-	w := linear{w: l.tensor(module+".weight", l.m.stored, int64(out), int64(in)), id: l.linears}
+	id, name := l.linears, module+".weight"
 	l.linears++
-	if l.m.packed == 0 || l.err != nil {
-		return w
-	}
 	m := l.m
-	w.packed = m.owned.Pack(w.w, m.packed)
-	if err := m.owned.Err(); err != nil {
-		l.err = fmt.Errorf("%s: %w", module, err)
-		return w
+	if m.packed == 0 {
+		return linear{w: l.tensor(name, m.stored, int64(out), int64(in)), id: id}
 	}
-	m.bytes.Add(w.packed.Bytes())
-	whole, n := w.w, int64(out)*int64(in)
-	w.w = torch.Tensor{}
+	w, from, ok := l.read(name, int64(out), int64(in))
+	if !ok {
+		return linear{}
+	}
+	p := linear{packed: m.owned.PackData(w.Data, from, int64(out), int64(in), m.packed), id: id}
 	if keep {
-		w.w = l.kept(whole, n)
+		p.w = l.kept(m.owned.Upload(w.Data, w.Shape, from, m.stored), int64(out)*int64(in))
 	}
-	m.owned.Drop(whole)
-	m.bytes.Add(-n * int64(m.stored.Size()))
-	return w
+	l.took(name, w, from)
+	if l.err == nil {
+		m.bytes.Add(p.packed.Bytes())
+	}
+	return p
 }
 
 // kept is a matrix of n numbers as the decoder's first step reads it, which it cannot in
@@ -126,8 +151,9 @@ func (l *loader) kept(w torch.Tensor, n int64) torch.Tensor {
 	m.bytes.Add(n * int64(to.Size()))
 	wide := m.owned.To(w, to)
 	out := m.owned.LargePages(wide)
+	m.owned.Drop(wide)
 	if wide != w {
-		m.owned.Drop(wide)
+		m.owned.Drop(w)
 	}
 	return out
 }
@@ -142,33 +168,42 @@ var fileTypes = map[safetensors.DType]torch.DType{
 	safetensors.F32: torch.Float32, safetensors.F64: torch.Float64,
 }
 
-func (l *loader) tensor(name string, to torch.DType, shape ...int64) torch.Tensor {
+// read gives a tensor of the checkpoint and the type of its elements.
+func (l *loader) read(name string, shape ...int64) (w safetensors.Tensor, from torch.DType, ok bool) {
 	if l.err == nil {
 		l.err = context.Cause(l.ctx)
 	}
 	if l.err != nil {
-		return torch.Tensor{}
+		return w, 0, false
 	}
-	w, err := l.weights.Weight(spec.Weight{Name: name, Shape: shape})
-	if err != nil {
-		l.err = err
-		return torch.Tensor{}
+	if w, l.err = l.weights.Weight(spec.Weight{Name: name, Shape: shape}); l.err != nil {
+		return w, 0, false
 	}
-	from, ok := fileTypes[w.DType]
-	if !ok {
+	if from, ok = fileTypes[w.DType]; !ok {
 		l.err = fmt.Errorf("%s: elements of type %s cannot be weights", name, w.DType)
-		return torch.Tensor{}
 	}
-	t := l.m.owned.Upload(w.Data, w.Shape, from, to)
-	if err := l.m.owned.Err(); err != nil {
+	return w, from, ok
+}
+
+// took notes what has been done with a tensor, and that it failed if it did.
+func (l *loader) took(name string, w safetensors.Tensor, from torch.DType) {
+	if err := l.m.owned.Err(); err != nil && l.err == nil {
 		l.err = fmt.Errorf("%s: %w", name, err)
 	}
-	n := int64(len(w.Data) / from.Size())
-	l.m.bytes.Add(n * int64(to.Size()))
-	l.done += n
+	l.done += int64(len(w.Data) / from.Size())
 	if l.progress != nil {
 		size := int64(l.m.stored.Size())
 		l.progress(l.done*size, l.m.config.Parameters()*size)
 	}
+}
+
+func (l *loader) tensor(name string, to torch.DType, shape ...int64) torch.Tensor {
+	w, from, ok := l.read(name, shape...)
+	if !ok {
+		return torch.Tensor{}
+	}
+	t := l.m.owned.Upload(w.Data, w.Shape, from, to)
+	l.took(name, w, from)
+	l.m.bytes.Add(int64(len(w.Data) / from.Size() * to.Size()))
 	return t
 }

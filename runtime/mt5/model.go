@@ -2,6 +2,7 @@ package mt5
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -13,6 +14,14 @@ import (
 // Weights gives a checkpoint's tensors, their shape checked.
 type Weights interface {
 	Weight(w spec.Weight) (safetensors.Tensor, error)
+}
+
+// Holder is Weights whose data can be kept where it is.
+type Holder interface {
+	Weights
+	// Hold keeps the data, in memory that is not Go's, until release is called, once. ok
+	// is false where it cannot be kept.
+	Hold() (release func() error, ok bool)
 }
 
 // Options configures a Model.
@@ -31,8 +40,8 @@ type Options struct {
 	Progress func(done, total int64)
 }
 
-// stored is the type that matrices are kept in that are not packed: embeddings, the head,
-// and what the decoder's first step reads.
+// stored is the type that matrices are kept in that are not packed: embeddings and the head,
+// where they do not stay in a file, and what the decoder's first step reads.
 func (o Options) stored() torch.DType {
 	switch o.Packed {
 	case 0, torch.PackedFloat32:
@@ -56,9 +65,11 @@ type Model struct {
 	packed torch.Format
 	stored torch.DType // of the matrices that are not packed
 
+	release   func() error // of the files that shared and head stay in, or nil
 	owned     *torch.Scope // every tensor below, and the table's
-	shared    torch.Tensor // [vocab, D]
-	head      torch.Tensor // [vocab, D]; shared itself when tied
+	shared    torch.Tensor // [vocab, D], stored or in a file as the checkpoint has it
+	head      torch.Tensor // [vocab, D] likewise; shared itself when tied
+	headType  torch.DType  // of the head's elements
 	headScale torch.Tensor // [1], when tied
 	whole     torch.Packed // the head, from the first time on that all of it is read, where weights are packed
 	encoder   stack
@@ -91,7 +102,9 @@ type stack struct {
 	bias      positionBias
 }
 
-// Load copies the weights to the thread's device. Errors name the tensor.
+// Load copies the weights to the thread's device. On a CPU with packed weights, the
+// embeddings and the head stay in the checkpoint's files where these can be held. Errors
+// name the tensor.
 func Load(ctx context.Context, thread *torch.Thread, config *spec.Config, weights Weights, o Options) (*Model, error) {
 	if o.DType != torch.Float32 && o.DType != torch.BFloat16 {
 		return nil, fmt.Errorf("mt5: dtype %v is not supported: float32 or bfloat16", o.DType)
@@ -111,7 +124,7 @@ func Load(ctx context.Context, thread *torch.Thread, config *spec.Config, weight
 		l := &loader{ctx: ctx, m: m, weights: weights, progress: o.Progress}
 		err := l.load(o)
 		if err != nil {
-			m.owned.Free()
+			err = errors.Join(err, m.free())
 		}
 		return err
 	})
@@ -132,16 +145,25 @@ func (m *Model) Precision() string {
 	return m.dtype.String()
 }
 
-// Bytes is the device memory of the weights.
+// Bytes is the device memory of the weights, those that stay in files not counted.
 func (m *Model) Bytes() int64 { return m.bytes.Load() }
 
 // Close frees everything on the device.
 func (m *Model) Close(ctx context.Context) error {
 	return m.thread.Do(ctx, torch.Serving, func(*torch.Scope) error {
 		m.table.owned.Free()
-		m.owned.Free()
-		return nil
+		return m.free()
 	})
+}
+
+func (m *Model) free() error {
+	m.owned.Free()
+	if m.release == nil {
+		return nil
+	}
+	release := m.release
+	m.release = nil
+	return release()
 }
 
 // Drop forgets adapters' copies on the device, where there are any. A batch that has

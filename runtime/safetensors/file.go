@@ -99,6 +99,9 @@ func Parse(data []byte) (*File, error) {
 	return f, nil
 }
 
+// Mapped tells whether the tensors lie in a mapped file, and not in memory of Go's.
+func (f *File) Mapped() bool { return f.mapped }
+
 // Names lists the tensors in byte order of their names.
 func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.tensors)) }
 

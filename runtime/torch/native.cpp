@@ -214,6 +214,11 @@ at::Tensor places(at::IntArrayRef row, const at::TensorOptions &options) {
   return at;
 }
 
+at::Tensor alias(const void *data, size_t size, at::IntArrayRef sizes, at::ScalarType kind) {
+  TORCH_CHECK(c10::multiply_integers(sizes) * c10::elementSize(kind) == size, "upload: data of ", size, " bytes for shape ", sizes);
+  return at::from_blob(const_cast<void *>(data), sizes, at::TensorOptions(kind));
+}
+
 }  // namespace
 
 extern "C" {
@@ -235,15 +240,14 @@ int vl_cuda_count(void) {
 vl_tensor vl_upload(const void *data, size_t size, const int64_t *shape, int dims, int kind, int to, int device) {
   return guarded(
       [&]() -> vl_tensor {
-        auto from = at::ScalarType(kind);
-        at::IntArrayRef sizes(shape, dims);
-        TORCH_CHECK(c10::multiply_integers(sizes) * c10::elementSize(from) == size, "upload: data of ", size,
-                    " bytes for shape ", sizes);
         auto there = at::TensorOptions(at::ScalarType(to)).device(device < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, device));
-        auto blob = at::from_blob(const_cast<void *>(data), sizes, at::TensorOptions(from));
-        return new at::Tensor(blob.to(there, /*non_blocking=*/false, /*copy=*/true));
+        return new at::Tensor(alias(data, size, {shape, size_t(dims)}, at::ScalarType(kind)).to(there, /*non_blocking=*/false, /*copy=*/true));
       },
       nullptr);
+}
+
+vl_tensor vl_alias(const void *data, size_t size, const int64_t *shape, int dims, int kind) {
+  return guarded([&]() -> vl_tensor { return new at::Tensor(alias(data, size, {shape, size_t(dims)}, at::ScalarType(kind))); }, nullptr);
 }
 
 vl_tensor vl_rms_norm(vl_tensor x, vl_tensor w, double eps) {

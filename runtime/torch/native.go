@@ -66,6 +66,11 @@ func upload(data []byte, shape []int64, from, to DType, device int32) lib.Ctenso
 		(*C.int64_t)(unsafe.SliceData(shape)), C.int(len(shape)), C.int(from), C.int(to), C.int(device)))
 }
 
+func alias(data []byte, shape []int64, kind DType) lib.Ctensor {
+	return lib.Ctensor(C.vl_alias(unsafe.Pointer(unsafe.SliceData(data)), C.size_t(len(data)),
+		(*C.int64_t)(unsafe.SliceData(shape)), C.int(len(shape)), C.int(kind)))
+}
+
 func rmsNorm(x, w lib.Ctensor, eps float64) lib.Ctensor {
 	return lib.Ctensor(C.vl_rms_norm(C.vl_tensor(x), C.vl_tensor(w), C.double(eps)))
 }

@@ -164,6 +164,14 @@ vl_packed vl_pack(vl_tensor w, int format) {
   return guarded([&]() -> vl_packed { return pack(ref(w), format); }, nullptr);
 }
 
+vl_packed vl_pack_data(const void *data, int kind, int64_t out, int64_t in, int format) {
+  return guarded(
+      [&]() -> vl_packed {
+        return pack(at::from_blob(const_cast<void *>(data), {out, in}, at::TensorOptions(at::ScalarType(kind))), format);
+      },
+      nullptr);
+}
+
 void vl_packed_free(vl_packed p) { delete static_cast<Packed *>(p); }
 
 int64_t vl_packed_bytes(vl_packed p) { return static_cast<Packed *>(p)->bytes; }

@@ -4,7 +4,9 @@ package torch
 import "C"
 
 import (
+	"errors"
 	"fmt"
+	"unsafe"
 
 	lib "github.com/sugarme/gotch/libtch"
 )
@@ -64,13 +66,30 @@ func (s *Scope) Pack(w Tensor, f Format) Packed {
 	if !s.ok(w) {
 		return Packed{}
 	}
-	p := Packed{C.vl_pack(handle(w), C.int(f))}
-	if p.c == nil {
-		if s.err = lastErr(); s.err == nil {
-			s.err = fmt.Errorf("torch: pack gave neither a weight nor an error")
-		}
-		return p
+	return s.ownPacked(C.vl_pack(handle(w), C.int(f)))
+}
+
+// PackData lays out a weight [out, in] whose little-endian elements of type from are
+// data, which may be a mapped file: it is not needed afterwards.
+func (s *Scope) PackData(data []byte, from DType, out, in int64, f Format) Packed {
+	if s.err != nil {
+		return Packed{}
 	}
+	if n := out * in * int64(from.Size()); n != int64(len(data)) {
+		s.err = fmt.Errorf("torch: pack: %d bytes for %d by %d elements of %v", len(data), out, in, from)
+		return Packed{}
+	}
+	return s.ownPacked(C.vl_pack_data(unsafe.Pointer(unsafe.SliceData(data)), C.int(from), C.int64_t(out), C.int64_t(in), C.int(f)))
+}
+
+func (s *Scope) ownPacked(c C.vl_packed) Packed {
+	if c == nil {
+		if s.err = lastErr(); s.err == nil {
+			s.err = errors.New("torch: pack gave neither a weight nor an error")
+		}
+		return Packed{}
+	}
+	p := Packed{c}
 	s.packed = append(s.packed, p)
 	s.thread.live.Add(1)
 	return p

@@ -24,6 +24,8 @@ int vl_fast_bfloat16(void);     // whether it multiplies bfloat16 faster than fl
 
 // vl_pack lays out w [out, in], which is not needed afterwards.
 vl_packed vl_pack(vl_tensor w, int format);
+// vl_pack_data does the same with out * in little-endian numbers of a type of at::ScalarType.
+vl_packed vl_pack_data(const void *data, int kind, int64_t out, int64_t in, int format);
 void vl_packed_free(vl_packed p);
 int64_t vl_packed_bytes(vl_packed p);
 // vl_packed_linear is x w^T: x [..., in] float32. Where x takes part in gradients, p must live until they are had.

@@ -1,8 +1,10 @@
 package torch_test
 
 import (
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,7 +63,7 @@ func testPackedLinear(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			th := start(t)
 			rng := rand.New(rand.NewPCG(1, 2))
-			for _, size := range [][2]int{{64, 96}, {384, 200}, {40, 1}} {
+			for _, size := range [][2]int{{64, 96}, {384, 200}, {40, 1}, {37, 70}} {
 				in, out := size[0], size[1]
 				w := random(rng, in*out)
 				for _, n := range []int{1, 2, 8, 9, 33, 64, 65, 200} {
@@ -84,6 +86,34 @@ func testPackedLinear(t *testing.T) {
 					})
 				}
 			}
+		})
+	}
+}
+
+// What is packed out of a file multiplies as what is packed out of a tensor.
+func TestPackData(t *testing.T) {
+	const n, in, out = 3, 48, 70
+	rng := rand.New(rand.NewPCG(7, 8))
+	x, w := random(rng, n*in), random(rng, out*in)
+	for name, f := range formats {
+		t.Run(name, func(t *testing.T) {
+			do(t, start(t), func(s *torch.Scope) error {
+				data := make([]byte, 0, 2*len(w)+1)
+				for _, v := range w {
+					data = binary.LittleEndian.AppendUint16(data, uint16(math.Float32bits(v)>>16))
+				}
+				rows := s.Float32s(x, n, in)
+				want := read(t, s, s.PackedLinear(rows, s.Pack(s.Upload(data, []int64{out, in}, torch.BFloat16, torch.Float32), f.format)))
+				got := read(t, s, s.PackedLinear(rows, s.PackData(data, torch.BFloat16, out, in, f.format)))
+				if !slices.Equal(got, want) {
+					t.Errorf("got %v, want %v", got[:3], want[:3])
+				}
+				if p := s.PackData(append(data, 0), torch.BFloat16, out, in, f.format); p.Defined() || s.Err() == nil {
+					t.Error("a byte too many is packed")
+				}
+				s.Free()
+				return nil
+			})
 		})
 	}
 }

@@ -26,20 +26,29 @@ void walk(const Panels &p, int64_t panel, F f) {
   }
 }
 
-// put lays the weights at w [out, in] into panels that hold zeros.
-template <class T>
-void put(const Panels &p, const T *w, T *to) {
-  int64_t group = p.kernel.group;
-  each(p.panels, p.in * kPanel, [&](int64_t panel) {
-    T *into = to + panel * p.groups * kPanel * group;
-    walk(p, panel, [&](int64_t j, int64_t k, int64_t at) {
-      const T *row = w + (panel * kPanel + j) * p.in + k * group;
-      for (int64_t i = 0; i < std::min(group, p.in - k * group); i++) into[at + i] = row[i];
-    });
-  });
+// put lays rows [width, groups], a group of numbers each, into a panel that holds zeros: a part of so many columns after the
+// other, and of a part one group of each row after the other. It turns a line of the cache of each row at a time.
+template <class Group>
+void put(const Group *rows, int64_t width, int64_t groups, int64_t columns, Group *to) {
+  constexpr int64_t kLine = 64 / sizeof(Group);
+  for (; width > 0; width -= columns, rows += columns * groups, to += columns * groups) {
+    for (int64_t k = 0; k < groups; k += kLine) {
+      int64_t end = std::min(k + kLine, groups);
+      for (int64_t j = 0; j < std::min(columns, width); j++) {
+        for (int64_t i = k; i < end; i++) to[i * columns + j] = rows[j * groups + i];
+      }
+    }
+  }
 }
 
-// take is the inverse of put, in numbers as products see them.
+template <class Group>
+void put(const Panels &p, int64_t panel, const void *rows) {
+  auto *from = static_cast<const Group *>(rows);
+  auto *to = static_cast<Group *>(p.data.data_ptr()) + panel * p.groups * kPanel;
+  put(from, p.width(panel), p.groups, p.kernel.columns, to);
+}
+
+// take gives the weight [out, in] in numbers as products see them.
 template <class T>
 void take(const Panels &p, const T *from, float *w) {
   int64_t group = p.kernel.group;
@@ -69,24 +78,33 @@ Panels::Panels(const at::Tensor &weight, const Kernel &kernel)
       kernel(kernel),
       panels((out + kPanel - 1) / kPanel),
       groups((in + kernel.group - 1) / kernel.group) {
-  auto w = weight;
   if (kernel.levels) {
-    auto wide = weight.to(at::kFloat);
-    auto largest = wide.abs().amax(1, /*keepdim=*/true).clamp_min(1e-30);
-    auto steps = (largest / 127).flatten().contiguous();
-    w = (wide * (127 / largest)).round();
-    auto zeros = (w.sum(1) * kZero).to(at::kInt).contiguous();
-    scales.assign(steps.const_data_ptr<float>(), steps.const_data_ptr<float>() + out);
-    sums.assign(zeros.const_data_ptr<int32_t>(), zeros.const_data_ptr<int32_t>() + out);
+    scales.resize(out);
+    sums.resize(out);
   }
-  w = w.to(type(kernel.format)).contiguous();
-  data = large_pages({panels * groups * kPanel * kernel.group}, w.scalar_type());
-  switch (w.scalar_type()) {
-    case at::kFloat: put(*this, w.const_data_ptr<float>(), data.data_ptr<float>()); break;
-    case at::kChar: put(*this, w.const_data_ptr<int8_t>(), data.data_ptr<int8_t>()); break;
-    default: put(*this, static_cast<const uint16_t *>(w.const_data_ptr()), static_cast<uint16_t *>(data.data_ptr())); break;
-  }
+  data = large_pages({panels * groups * kPanel * kernel.group}, type(kernel.format));
+  auto w = weight.contiguous();
+  each(panels, in * kPanel, [&](int64_t panel) { fill(panel, w.narrow(0, panel * kPanel, width(panel))); });
   bytes = data.nbytes() + out * (kernel.levels ? 8 : 0);
+}
+
+void Panels::fill(int64_t panel, at::Tensor w) {
+  if (kernel.levels) {
+    w = w.to(at::kFloat);
+    auto largest = w.abs().amax(1, /*keepdim=*/true).clamp_min(1e-30);
+    auto steps = (largest / 127).flatten().contiguous();
+    w = (w * (127 / largest)).round();
+    auto zeros = (w.sum(1) * kZero).to(at::kInt).contiguous();
+    std::copy_n(steps.const_data_ptr<float>(), w.size(0), &scales[panel * kPanel]);
+    std::copy_n(zeros.const_data_ptr<int32_t>(), w.size(0), &sums[panel * kPanel]);
+  }
+  w = w.to(data.scalar_type());
+  if (int64_t rest = groups * kernel.group - in) w = at::constant_pad_nd(w, {0, rest});
+  switch (kernel.group * kernel.weight) {
+    case 2: return put<uint16_t>(*this, panel, w.const_data_ptr());
+    case 4: return put<uint32_t>(*this, panel, w.const_data_ptr());
+    default: TORCH_CHECK(false, "pack: no panels of ", kernel.group * kernel.weight, " bytes a group");
+  }
 }
 
 at::Tensor Panels::dense() const {

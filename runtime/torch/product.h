@@ -43,6 +43,7 @@ struct Panels final : Packed {
   at::Tensor dense() const;
 
  private:
+  void fill(int64_t panel, at::Tensor w);  // with w [width, in], rounded to what the panels hold
   mutable std::unique_ptr<Panels> turned;  // W^T, made for the first way back
 };
 

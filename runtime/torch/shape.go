@@ -131,6 +131,18 @@ func (s *Scope) Upload(data []byte, shape []int64, from, to DType) Tensor {
 	return s.own(upload(data, shape, from, to, s.thread.device.index))
 }
 
+// Alias is a tensor on the CPU whose elements stay in data: memory that is not Go's, never
+// changes and outlives the tensor, such as that of a mapped file.
+func (s *Scope) Alias(data []byte, shape []int64, kind DType) Tensor {
+	if s.err != nil {
+		return Tensor{}
+	}
+	if s.thread.device.IsCUDA() {
+		return s.Fail("alias: memory of the host on %v", s.thread.device)
+	}
+	return s.own(alias(data, shape, kind))
+}
+
 // Int64s copies ids to the device.
 func (s *Scope) Int64s(data []int64, shape ...int64) Tensor {
 	return s.Upload(bytesOf(data), shape, Int64, Int64)

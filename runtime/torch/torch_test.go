@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"syscall"
 	"testing"
 
 	"valence/runtime/torch"
@@ -91,6 +92,26 @@ func TestAttentionWithoutScaling(t *testing.T) {
 		near(t, "attention", read(t, s, s.Attention(q, k, v, bias)), 10*p+20*(1-p))
 		free := 1 / (1 + math.Exp(2-1))
 		near(t, "attention without bias", read(t, s, s.Attention(q, k, v, torch.Tensor{})), 10*free+20*(1-free))
+		return nil
+	})
+}
+
+func TestAlias(t *testing.T) {
+	data, err := syscall.Mmap(-1, 0, 4096, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Munmap(data) })
+	copy(data, []byte{0x00, 0x3c, 0x00, 0xc1}) // 1, -2.5
+	do(t, start(t), func(s *torch.Scope) error {
+		a := s.Alias(data[:4], []int64{2}, torch.Float16)
+		near(t, "alias", read(t, s, s.To(a, torch.Float32)), 1, -2.5)
+		data[1] = 0x40
+		near(t, "alias", read(t, s, s.To(a, torch.Float32)), 2, -2.5)
+		if s.Alias(data[:4], []int64{3}, torch.Float16).Defined() || s.Err() == nil {
+			t.Error("too few bytes are read")
+		}
+		s.Free()
 		return nil
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"valence/runtime/mt5/spec"
 	"valence/runtime/safetensors"
@@ -46,6 +47,7 @@ type Checkpoint struct {
 	tensors   map[string]located
 	unused    []string
 	digest    func() string
+	files     *files
 }
 
 // shard is one open file of weights.
@@ -93,7 +95,8 @@ func OpenFS(name string, fsys fs.FS) (*Checkpoint, error) {
 }
 
 func open(name string, f folder) (*Checkpoint, error) {
-	c := &Checkpoint{Name: name, tensors: map[string]located{}}
+	c := &Checkpoint{Name: name, tensors: map[string]located{}, files: &files{}}
+	c.files.users.Add(1)
 	c.digest = sync.OnceValue(c.sum)
 	err := c.readFiles(f)
 	if err == nil {
@@ -193,13 +196,47 @@ func (c *Checkpoint) sum() string {
 	return "sha256:" + hex.EncodeToString(total.Sum(nil))
 }
 
-// Close gives the memory of the weights back. No tensor may be used after it. A
-// second Close does nothing.
-func (c *Checkpoint) Close() error {
-	var errs []error
+// Hold keeps the files mapped until release is called, even where Close comes first: what
+// Weight has given can be used until then. ok is false for a checkpoint whose weights are
+// not in mapped files, or that is closed.
+func (c *Checkpoint) Hold() (release func() error, ok bool) {
 	for _, s := range c.shards {
+		if !s.file.Mapped() {
+			return nil, false
+		}
+	}
+	if len(c.shards) == 0 {
+		return nil, false
+	}
+	f := c.files
+	f.users.Add(1)
+	return f.leave, true
+}
+
+// Close gives the memory of the weights back, unless somebody holds it. No tensor may be
+// had from the checkpoint after it. A second Close does nothing.
+func (c *Checkpoint) Close() error {
+	if c.shards == nil {
+		return nil
+	}
+	c.files.shards = c.shards
+	c.shards, c.tensors = nil, nil
+	return c.files.leave()
+}
+
+// files is what the checkpoint and those who hold it share. The last of them closes it.
+type files struct {
+	users  atomic.Int64
+	shards []shard // from Close on
+}
+
+func (f *files) leave() error {
+	if f.users.Add(-1) > 0 {
+		return nil
+	}
+	var errs []error
+	for _, s := range f.shards {
 		errs = append(errs, s.file.Close())
 	}
-	c.shards, c.tensors = nil, nil
 	return errors.Join(errs...)
 }

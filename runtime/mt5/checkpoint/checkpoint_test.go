@@ -159,6 +159,48 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// Whoever holds a checkpoint reads it after Close too.
+func TestHold(t *testing.T) {
+	c, err := Open("testdata/sharded")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := c.Weight(c.Config.Weights()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := slices.Clone(w.Data)
+	release, ok := c.Hold()
+	if !ok {
+		t.Fatal("mapped files cannot be held")
+	}
+	if err := errors.Join(c.Close(), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(w.Data, want) {
+		t.Error("the weights have changed")
+	}
+	if _, ok := c.Hold(); ok {
+		t.Error("a closed checkpoint can be held")
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	if n := c.files.users.Load(); n != 0 {
+		t.Errorf("%d users are left", n)
+	}
+}
+
+func TestMemoryIsNotHeld(t *testing.T) {
+	c, err := OpenFS("memory", os.DirFS("testdata/mt5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := c.Hold(); ok {
+		t.Error("memory of Go's can be held")
+	}
+}
+
 func TestOpenAbsent(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "absent")
 	if _, err := Open(dir); !errors.Is(err, ErrCheckpoint) || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), dir) {
