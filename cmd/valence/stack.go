@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -66,6 +67,7 @@ func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err erro
 	if s.base, err = openBase(ctx, f.Base, o); err != nil {
 		return nil, err
 	}
+	s.remember(o.log)
 	if s.tok, err = openTokenizer(s.base); err != nil {
 		return nil, fmt.Errorf("base %s: %w", s.base.Name, err)
 	}
@@ -104,6 +106,18 @@ func openBase(ctx context.Context, name string, o openOptions) (*checkpoint.Chec
 		return openHubBase(ctx, name, ref, o)
 	}
 	return nil, fmt.Errorf("--base %s: there is no such folder; give \"builtin\", a folder with config.json, model.safetensors and tokenizer.json, or a Hub repository as OWNER/NAME", name)
+}
+
+// remember lets the next start take the digests of large files from the user's cache.
+func (s *stack) remember(log *slog.Logger) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		log.Debug("digests are not kept", "error", err)
+		return
+	}
+	s.base.RememberDigests(filepath.Join(cache, "valence", "digests"), func(err error) {
+		log.Warn("the digest of the base is not kept: the next start reads all of its files again", "error", err)
+	})
 }
 
 func openTokenizer(base *checkpoint.Checkpoint) (*tokenizer.Tokenizer, error) {

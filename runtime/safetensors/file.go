@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -20,7 +21,7 @@ type File struct {
 	bytes    []byte
 	tensors  map[string]Tensor
 	metadata map[string]string
-	mapped   bool // bytes is a mapping to be undone by Close
+	info     fs.FileInfo // of the file that bytes are a mapping of, which Close undoes; or nil
 }
 
 // Open maps a file into memory, read-only, and checks its header against its
@@ -35,7 +36,7 @@ type File struct {
 // Errors name the path and wrap ErrFormat for a malformed file, or the system's
 // error.
 func Open(path string) (*File, error) {
-	data, err := mapFile(path)
+	data, info, err := mapFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)
 	}
@@ -43,31 +44,31 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), unmap(data))
 	}
-	f.mapped = true
+	f.info = info
 	return f, nil
 }
 
 // mapFile maps a regular file. An empty file, which cannot be mapped, is nil.
-func mapFile(path string) ([]byte, error) {
+func mapFile(path string) ([]byte, fs.FileInfo, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", path)
+		return nil, nil, fmt.Errorf("%s is not a regular file", path)
 	case info.Size() == 0:
-		return nil, nil
+		return nil, info, nil
 	}
 	data, err := syscall.Mmap(int(file.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
 	if err != nil {
-		return nil, &os.PathError{Op: "mmap", Path: path, Err: err}
+		return nil, nil, &os.PathError{Op: "mmap", Path: path, Err: err}
 	}
-	return data, nil
+	return data, info, nil
 }
 
 func unmap(data []byte) error {
@@ -99,8 +100,9 @@ func Parse(data []byte) (*File, error) {
 	return f, nil
 }
 
-// Mapped tells whether the tensors lie in a mapped file, and not in memory of Go's.
-func (f *File) Mapped() bool { return f.mapped }
+// Info is what the system said of a mapped file when it was opened, or nil where the
+// tensors lie in memory of Go's.
+func (f *File) Info() fs.FileInfo { return f.info }
 
 // Names lists the tensors in byte order of their names.
 func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.tensors)) }
@@ -125,9 +127,9 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 // Close gives the memory of a mapped file back and forgets the tensors. A second
 // Close does nothing.
 func (f *File) Close() error {
-	data, mapped := f.bytes, f.mapped
+	data, info := f.bytes, f.info
 	*f = File{}
-	if !mapped {
+	if info == nil {
 		return nil
 	}
 	return unmap(data)

@@ -1,0 +1,130 @@
+package checkpoint
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"valence/runtime/safetensors"
+)
+
+// RememberDigests makes Digest keep, in a folder, the SHA-256 of each file of weights that
+// it has read, and take it from there while the file is the same: the same inode of the
+// same size, last written and last changed at the same time. To read some gigabytes once
+// more takes seconds. What goes wrong with the folder is told to failed, and costs no more
+// than that time. It must come before the first Digest.
+func (c *Checkpoint) RememberDigests(folder string, failed func(error)) {
+	c.stamps = stamps{folder, failed}
+}
+
+// stamps remembers the sums of files in a folder; the zero value remembers none.
+type stamps struct {
+	folder string
+	failed func(error)
+}
+
+// stamp tells a state of a file from every other one, as far as the system does.
+type stamp struct {
+	Device, Inode     uint64
+	Size              int64
+	Written, Modified int64  // status and content, in nanoseconds since 1970
+	SHA256            string `json:",omitempty"`
+}
+
+// settled is how long a file must have rested for its times to tell of the next change:
+// file systems count some of them in steps of up to two seconds.
+const settled = 3 * time.Second
+
+func (s stamps) sum(f *safetensors.File) []byte {
+	now, ok := stampOf(f.Info())
+	if s.folder == "" || !ok {
+		return sumOf(f)
+	}
+	path := filepath.Join(s.folder, fmt.Sprintf("%x-%x.json", now.Device, now.Inode))
+	if known, err := readStamp(path); err == nil {
+		if sum, same := known.matches(now); same {
+			return sum
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		s.failed(err)
+	}
+	sum := sumOf(f)
+	if time.Since(time.Unix(0, max(now.Written, now.Modified))) > settled {
+		now.SHA256 = hex.EncodeToString(sum)
+		if err := writeStamp(path, now); err != nil {
+			s.failed(err)
+		}
+	}
+	return sum
+}
+
+func sumOf(f *safetensors.File) []byte {
+	h := sha256.New()
+	_, _ = f.WriteTo(h) // a hash never refuses what it is given
+	return h.Sum(nil)
+}
+
+// stampOf gives no stamp for what is not a file of the system's.
+func stampOf(info fs.FileInfo) (stamp, bool) {
+	if info == nil {
+		return stamp{}, false
+	}
+	sys, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return stamp{}, false
+	}
+	return stamp{
+		Device: uint64(sys.Dev), Inode: sys.Ino, Size: info.Size(),
+		Written: sys.Ctim.Nano(), Modified: info.ModTime().UnixNano(),
+	}, true
+}
+
+// matches gives the sum that s holds if it is of the state that is now.
+func (s stamp) matches(now stamp) ([]byte, bool) {
+	sum, err := hex.DecodeString(s.SHA256)
+	s.SHA256 = ""
+	return sum, err == nil && len(sum) == sha256.Size && s == now
+}
+
+func readStamp(path string) (s stamp, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// writeStamp never leaves half a stamp: others may write the same one.
+func writeStamp(path string, s stamp) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	folder := filepath.Dir(path)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(folder, ".stamp-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(f.Name()))
+	}
+	return err
+}
