@@ -57,7 +57,7 @@ func startProcess(t *testing.T, dir string, more ...string) *process {
 	args := []string{"serve", "--threads", "1", "--listen", "127.0.0.1:0", "--data-dir", dir}
 	args = append(args, more...)
 	p := &process{cmd: exec.Command(self, "-test.run=^TestServeProcess$", "-test.timeout=0"), log: &logBuffer{}}
-	p.cmd.Env = append(os.Environ(), processArgs+"="+strings.Join(args, "\n"), spinVar+"="+spinCount)
+	p.cmd.Env = append(os.Environ(), processArgs+"="+strings.Join(args, "\n"))
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

@@ -8,9 +8,5 @@ import (
 )
 
 func main() {
-	std := standardStreams()
-	if err := limitSpinning(); err != nil {
-		os.Exit(fail(std, err))
-	}
-	os.Exit(run(context.Background(), os.Args[1:], std))
+	os.Exit(run(context.Background(), os.Args[1:], standardStreams()))
 }
