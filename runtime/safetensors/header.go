@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
-	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // maxHeader bounds the JSON header in bytes, as the reference implementation does.
@@ -50,14 +50,10 @@ func split(file []byte) (head, data []byte, err error) {
 	return rest[:n], rest[n:], nil
 }
 
-// parseHeader reads the JSON header. It refuses what the standard decoder would
-// let pass: members given twice or spelt in another case, nulls, and invalid UTF-8.
+// parseHeader reads the JSON header. The decoder refuses members that are given twice, and
+// invalid UTF-8.
 func parseHeader(head []byte) (*header, error) {
-	if !utf8.Valid(head) {
-		return nil, errors.New("header is not valid UTF-8")
-	}
-	d := json.NewDecoder(bytes.NewReader(head))
-	d.UseNumber()
+	d := jsontext.NewDecoder(bytes.NewReader(head))
 	h := &header{}
 	err := object(d, func(name string) (err error) {
 		if name == metadataKey {
@@ -71,7 +67,7 @@ func parseHeader(head []byte) (*header, error) {
 	if err != nil {
 		return nil, fmt.Errorf("header: %w", err)
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("header: something follows the JSON object")
 	}
 	return h, nil
@@ -79,48 +75,39 @@ func parseHeader(head []byte) (*header, error) {
 
 // object reads one JSON object, calling member after each of its keys to read the
 // value. Errors name the key.
-func object(d *json.Decoder, member func(key string) error) error {
-	if err := delim(d, '{'); err != nil {
+func object(d *jsontext.Decoder, member func(key string) error) error {
+	if err := begin(d, jsontext.KindBeginObject); err != nil {
 		return err
 	}
-	seen := map[string]bool{}
-	for d.More() {
-		t, err := d.Token()
+	for d.PeekKind() != jsontext.KindEndObject {
+		t, err := d.ReadToken()
 		if err != nil {
 			return err
 		}
-		key := t.(string) // the decoder lets nothing else stand here
-		if seen[key] {
-			return fmt.Errorf("%q is given twice", key)
-		}
-		seen[key] = true
+		key := t.String()
 		if err := member(key); err != nil {
 			return fmt.Errorf("%q: %w", key, err)
 		}
 	}
-	return delim(d, '}')
+	_, err := d.ReadToken()
+	return err
 }
 
-func delim(d *json.Decoder, want json.Delim) error {
-	t, err := d.Token()
-	if err != nil {
-		return err
+// begin reads the token that an object or array begins with.
+func begin(d *jsontext.Decoder, want jsontext.Kind) error {
+	t, err := d.ReadToken()
+	if err == nil && t.Kind() != want {
+		err = unexpected(string(rune(want)), t)
 	}
-	if t != want {
-		return unexpected(want.String(), t)
-	}
-	return nil
+	return err
 }
 
-func unexpected(want string, found json.Token) error {
-	if found == nil {
-		found = "null"
-	}
+func unexpected(want string, found jsontext.Token) error {
 	return fmt.Errorf("expected %s, found %v", want, found)
 }
 
 // metadata reads an object of strings.
-func metadata(d *json.Decoder) (map[string]string, error) {
+func metadata(d *jsontext.Decoder) (map[string]string, error) {
 	out := map[string]string{}
 	err := object(d, func(key string) (err error) {
 		out[key], err = text(d)
@@ -129,19 +116,18 @@ func metadata(d *json.Decoder) (map[string]string, error) {
 	return out, err
 }
 
-func text(d *json.Decoder) (string, error) {
-	t, err := d.Token()
+func text(d *jsontext.Decoder) (string, error) {
+	t, err := d.ReadToken()
 	if err != nil {
 		return "", err
 	}
-	s, ok := t.(string)
-	if !ok {
+	if t.Kind() != jsontext.KindString {
 		return "", unexpected("a string", t)
 	}
-	return s, nil
+	return t.String(), nil
 }
 
-func tensorEntry(d *json.Decoder, name string) (entry, error) {
+func tensorEntry(d *jsontext.Decoder, name string) (entry, error) {
 	e := entry{name: name}
 	var offsets []int64
 	err := object(d, func(key string) (err error) {
@@ -175,24 +161,24 @@ func tensorEntry(d *json.Decoder, name string) (entry, error) {
 
 // integers reads an array of integers that are not negative. The result is never
 // nil without an error.
-func integers(d *json.Decoder) ([]int64, error) {
-	if err := delim(d, '['); err != nil {
+func integers(d *jsontext.Decoder) ([]int64, error) {
+	if err := begin(d, jsontext.KindBeginArray); err != nil {
 		return nil, err
 	}
 	out := []int64{}
-	for d.More() {
-		t, err := d.Token()
+	for d.PeekKind() != jsontext.KindEndArray {
+		t, err := d.ReadToken()
 		if err != nil {
 			return nil, err
 		}
-		number, _ := t.(json.Number)
-		n, err := strconv.ParseInt(number.String(), 10, 64)
-		if err != nil || n < 0 {
+		n, err := strconv.ParseInt(t.String(), 10, 64)
+		if err != nil || n < 0 || t.Kind() != jsontext.KindNumber {
 			return nil, unexpected("an integer from 0 to 2^63-1", t)
 		}
 		out = append(out, n)
 	}
-	return out, delim(d, ']')
+	_, err := d.ReadToken()
+	return out, err
 }
 
 // checkLayout sorts the entries by place and checks that they fill size bytes of
