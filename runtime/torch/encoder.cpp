@@ -100,6 +100,8 @@ class Layer {
     TORCH_CHECK(q.w.in == d && k.w.in == d && v.w.in == d && o.w.out == d && wi0.w.in == d && wo.w.out == d && q.w.out == k.w.out &&
                     k.w.out == v.w.out && o.w.in == v.w.out && wo.w.in == wi0.w.out && (!wi1 || (wi1->w.in == d && wi1->w.out == wi0.w.out)),
                 "encode: the projections do not fit");
+    TORCH_CHECK(&q.w.kernel == &k.w.kernel && &q.w.kernel == &v.w.kernel && (!wi1 || &wi0.w.kernel == &wi1->w.kernel),
+                "encode: projections of the same rows are packed in different formats");
     TORCH_CHECK(distances.is_contiguous() && distances.dim() == 2 && distances.size(1) >= 2 * texts.longest - 1 &&
                     q.w.out % distances.size(0) == 0,
                 "encode: distances ", distances.sizes(), " for texts of up to ", texts.longest);
@@ -107,12 +109,12 @@ class Layer {
 
   void run() {
     attention();
-    for (int64_t from = 0; from < n; from += kChunk) feed_forward(from, std::min(n, from + kChunk));
+    for (int64_t from = 0; from < n; from += kTogether) feed_forward(from, std::min(n, from + kTogether));
   }
 
  private:
   // Tokens whose feed-forward is worked out together: its inner numbers are many.
-  static constexpr int64_t kChunk = 8 * kBlock;
+  static constexpr int64_t kTogether = 8 * kBlock;
 
   const Texts &texts;
   int64_t n, d;
@@ -163,17 +165,14 @@ class Layer {
     int64_t middle = distances.size(1) / 2;
     const auto *bias = distances.const_data_ptr<float>();
     auto tasks = texts.texts() * heads;
-    at::parallel_for(0, tasks, std::max<int64_t>(1, 65536 / (texts.longest * texts.longest * size)), [&](int64_t from, int64_t to) {
-      std::vector<float> scratch(attend_scratch(texts.longest, size));
-      for (int64_t task = from; task < to; task++) {
-        int64_t text = task / heads, head = task % heads, at = texts.start[text];
-        const auto *first = y + at * width + head * size;
-        int64_t tokens = texts.start[text + 1] - at;
-        // One query further, a key at the same place is one step nearer.
-        attend({tokens, tokens, size, first, first + inner, first + 2 * inner, width, width, bias + head * distances.size(1) + middle, -1,
-                z + at * inner + head * size, inner},
-               scratch.data());
-      }
+    each_with(attend_scratch(texts.longest, size), tasks, texts.longest * texts.longest * size / 2, [&](int64_t task, float *room) {
+      int64_t text = task / heads, head = task % heads, at = texts.start[text];
+      const auto *first = y + at * width + head * size;
+      int64_t tokens = texts.start[text + 1] - at;
+      // One query further, a key at the same place is one step nearer.
+      attend({tokens, tokens, size, first, first + inner, first + 2 * inner, width, width, bias + head * distances.size(1) + middle, -1,
+              z + at * inner + head * size, inner},
+             room);
     });
   }
 
@@ -242,15 +241,11 @@ at::Tensor attended(const at::Tensor &q, const at::Tensor &states, const Texts &
   auto rows = [&](const at::Tensor &w, int64_t head) {
     return static_cast<const char *>(w.const_data_ptr()) + head * width * d * w.element_size();
   };
-  auto grain = std::max<int64_t>(1, 65536 / ((2 * width + 2 * texts.longest) * d));
-  at::parallel_for(0, n * heads, grain, [&](int64_t from, int64_t to) {
-    std::vector<float> scratch(absorb_scratch(texts.longest, d));
-    for (int64_t task = from; task < to; task++) {
-      int64_t i = task % n, head = task / n, text = of ? of[i] : i;
-      absorb({texts.start[text + 1] - texts.start[text], width, d, x + i * inner + head * width, all + text * texts.longest * d,
-              rows(wk, head), rows(wv, head), half, by_k.of(i), by_v.of(i), y + i * inner + head * width},
-             scratch.data());
-    }
+  each_with(absorb_scratch(texts.longest, d), n * heads, (width + texts.longest) * d, [&](int64_t task, float *room) {
+    int64_t i = task % n, head = task / n, text = of ? of[i] : i;
+    absorb({texts.start[text + 1] - texts.start[text], width, d, x + i * inner + head * width, all + text * texts.longest * d,
+            rows(wk, head), rows(wv, head), half, by_k.of(i), by_v.of(i), y + i * inner + head * width},
+           room);
   });
   return out;
 }

@@ -39,6 +39,7 @@ struct Float32V4 {
   V4 static INLINE __m512 weights(const char *b) { return _mm512_loadu_ps(b); }
   V4 static INLINE Sums add(Sums c, __m512 a, __m512 b) { return _mm512_fmadd_ps(a, b, c); }
   V4 static INLINE Sums load(const float *c) { return _mm512_loadu_ps(c); }
+  V4 static INLINE Sums plus(Sums a, Sums b) { return _mm512_add_ps(a, b); }
   V4 static INLINE void store(float *c, Sums x) { _mm512_storeu_ps(c, x); }
   V4 static INLINE Sums zero() { return _mm512_setzero_ps(); }
 };
@@ -70,6 +71,7 @@ struct Int8V4 {
   V4 static INLINE __m512i weights(const char *b) { return _mm512_loadu_si512(b); }
   V4 static INLINE Sums add(Sums c, __m512i a, __m512i b) { return _mm512_dpbusd_epi32(c, a, b); }
   V4 static INLINE Sums load(const float *c) { return _mm512_loadu_si512(c); }
+  V4 static INLINE Sums plus(Sums a, Sums b) { return _mm512_add_epi32(a, b); }
   V4 static INLINE void store(float *c, Sums x) { _mm512_storeu_si512(c, x); }
   V4 static INLINE Sums zero() { return _mm512_setzero_si512(); }
 };
@@ -81,6 +83,7 @@ struct Float32V3 {
   V3 static INLINE __m256 weights(const char *b) { return _mm256_loadu_ps(reinterpret_cast<const float *>(b)); }
   V3 static INLINE Sums add(Sums c, __m256 a, __m256 b) { return _mm256_fmadd_ps(a, b, c); }
   V3 static INLINE Sums load(const float *c) { return _mm256_loadu_ps(c); }
+  V3 static INLINE Sums plus(Sums a, Sums b) { return _mm256_add_ps(a, b); }
   V3 static INLINE void store(float *c, Sums x) { _mm256_storeu_ps(c, x); }
   V3 static INLINE Sums zero() { return _mm256_setzero_ps(); }
 };
@@ -98,14 +101,15 @@ struct WideBFloat16V3 : Float32V3 {
 };
 
 // The loops over a tile are unrolled: its sums would not stay in registers otherwise, and products took four times as long.
-// A tile of kRows rows by kParts * kLanes outputs, over groups of a panel: added to c or written there.
+// A tile of kRows rows by kParts * kLanes outputs, over groups of a panel: added to c or written there. The sums begin at zero
+// in both cases: what a long row adds up to is then a sum of sums, whose rounding grows with their number and not the row's.
 #define UNROLL _Pragma("GCC unroll 8")
 #define TILE(TARGET)                                                                                                            \
   template <class A, int kRows, int kParts>                                                                                     \
   TARGET void tile(const char *a, int64_t stride, const char *b, int64_t groups, bool more, float *c) {                         \
     typename A::Sums sums[kRows][kParts];                                                                                       \
     UNROLL for (int i = 0; i < kRows; i++) {                                                                                    \
-      UNROLL for (int j = 0; j < kParts; j++) sums[i][j] = more ? A::load(c + i * kPanel + j * A::kLanes) : A::zero();          \
+      UNROLL for (int j = 0; j < kParts; j++) sums[i][j] = A::zero();                                                           \
     }                                                                                                                           \
     for (int64_t k = 0; k < groups; k++, b += kParts * A::kLanes * A::kWeight) {                                                \
       decltype(A::weights(b)) w[kParts];                                                                                        \
@@ -116,7 +120,10 @@ struct WideBFloat16V3 : Float32V3 {
       }                                                                                                                         \
     }                                                                                                                           \
     UNROLL for (int i = 0; i < kRows; i++) {                                                                                    \
-      UNROLL for (int j = 0; j < kParts; j++) A::store(c + i * kPanel + j * A::kLanes, sums[i][j]);                             \
+      UNROLL for (int j = 0; j < kParts; j++) {                                                                                 \
+        float *to = c + i * kPanel + j * A::kLanes;                                                                             \
+        A::store(to, more ? A::plus(A::load(to), sums[i][j]) : sums[i][j]);                                                     \
+      }                                                                                                                         \
     }                                                                                                                           \
   }
 

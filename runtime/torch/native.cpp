@@ -9,6 +9,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <dlfcn.h>
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/cuda.h>
@@ -162,14 +163,11 @@ at::Tensor attention_on_cpu(const at::Tensor &q, const at::Tensor &k, const at::
   auto at = [](const at::Tensor &t, int64_t row, int64_t head) {
     return t.defined() ? t.const_data_ptr<float>() + row * t.stride(0) + head * t.stride(1) : nullptr;
   };
-  at::parallel_for(0, rows * heads, std::max<int64_t>(1, 65536 / (n * keys * width)), [&](int64_t from, int64_t to) {
-    std::vector<float> scratch(valence::attend_scratch(keys, width));
-    for (int64_t i = from; i < to; i++) {
-      int64_t row = i / heads, head = i % heads;
-      valence::attend({n, keys, width, at(q, row, head), at(k, row, head), at(v, row, head), q.stride(2), k.stride(2), at(mask, row, head),
-                       mask.defined() ? mask.stride(2) : 0, y + (row * n * heads + head) * width, heads * width},
-                      scratch.data());
-    }
+  valence::each_with(valence::attend_scratch(keys, width), rows * heads, n * keys * width / 2, [&](int64_t i, float *room) {
+    int64_t row = i / heads, head = i % heads;
+    valence::attend({n, keys, width, at(q, row, head), at(k, row, head), at(v, row, head), q.stride(2), k.stride(2), at(mask, row, head),
+                     mask.defined() ? mask.stride(2) : 0, y + (row * n * heads + head) * width, heads * width},
+                    room);
   });
   return out.transpose(1, 2);
 }

@@ -3,6 +3,7 @@
 #include "pages.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
@@ -84,7 +85,9 @@ Panels::Panels(const at::Tensor &weight, const Kernel &kernel)
   }
   data = large_pages({panels * groups * kPanel * kernel.group}, type(kernel.format));
   auto w = weight.contiguous();
-  each(panels, in * kPanel, [&](int64_t panel) { fill(panel, w.narrow(0, panel * kPanel, width(panel))); });
+  at::parallel_for(0, panels, 1, [&](int64_t from, int64_t to) {  // operators within it know that they are not alone
+    for (int64_t i = from; i < to; i++) fill(i, w.narrow(0, i * kPanel, width(i)));
+  });
   bytes = data.nbytes() + out * (kernel.levels ? 8 : 0);
 }
 

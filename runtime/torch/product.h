@@ -2,13 +2,13 @@
 #ifndef VALENCE_TORCH_PRODUCT_H
 #define VALENCE_TORCH_PRODUCT_H
 
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 
 #include <memory>
 #include <vector>
 
 #include "kernel.h"
+#include "share.h"
 
 namespace valence {
 
@@ -57,15 +57,6 @@ struct Rows {
   // set prepares row i: x times l, where l is not null.
   void set(const Panels &w, int64_t i, const float *x, const float *l) const { *step(i) = w.kernel.prepare(x, l, at(i), w.in, w.groups); }
 };
-
-// each runs f for numbers below n, on several threads where there is work for them, which is about size
-// numbers for each. What one gives never depends on the threads.
-template <class F>
-void each(int64_t n, int64_t size, F f) {
-  at::parallel_for(0, n, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, size)), [&](int64_t from, int64_t to) {
-    for (int64_t i = from; i < to; i++) f(i);
-  });
-}
 
 }  // namespace valence
 
