@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -82,8 +84,16 @@ func (c *serveCmd) answerBytes() int64 {
 	return c.AnswerBytes
 }
 
+// garbage is by how many per cent the heap of Go grows between two collections, unless
+// GOGC says it. The weights are not in it: at 100 it was collected after some tens of
+// megabytes, at the first answers of a few adapters, and they waited for that.
+const garbage = 400
+
 // Run serves until ctx ends, then drains.
 func (c *serveCmd) Run(ctx context.Context, std streams) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
+	}
 	log := c.logger(std)
 	listener, err := net.Listen("tcp", c.Listen) // first: a port in use should not cost the loading of a base
 	if err != nil {

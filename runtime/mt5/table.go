@@ -2,6 +2,7 @@ package mt5
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -20,6 +21,7 @@ type table struct {
 
 	slots int          // height, slot 0 included
 	data  torch.Tensor // [slots, width] float32
+	row   []float32    // on its way to a slot
 	used  *simplelru.LRU[*spec.Vectors, int]
 	free  []int
 
@@ -131,16 +133,16 @@ func (t *table) take() int {
 }
 
 func (t *table) write(s *torch.Scope, slot int, v *spec.Vectors) {
-	row := make([]float32, t.width)
-	for i := range row {
-		row[i] = 1
+	t.row = slices.Grow(t.row[:0], t.width)[:t.width]
+	for i := range t.row {
+		t.row[i] = 1
 	}
 	at := 0
 	for _, site := range v.Sites {
-		copy(row[t.first[site]:], v.Data[at:at+site.Size])
+		copy(t.row[t.first[site]:], v.Data[at:at+site.Size])
 		at += site.Size
 	}
-	s.Copy(s.Narrow(t.data, 0, int64(slot), 1), s.Float32s(row, 1, int64(t.width)))
+	s.Write(s.Narrow(t.data, 0, int64(slot), 1), t.row)
 }
 
 func (t *table) drop(v *spec.Vectors) {

@@ -248,6 +248,16 @@ vl_tensor vl_alias(const void *data, size_t size, const int64_t *shape, int dims
   return guarded([&]() -> vl_tensor { return new at::Tensor(alias(data, size, {shape, size_t(dims)}, at::ScalarType(kind))); }, nullptr);
 }
 
+int vl_write(vl_tensor dst, const void *data, size_t size) {
+  return guarded(
+      [&] {
+        auto &to = ref(dst);
+        to.copy_(alias(data, size, to.sizes(), to.scalar_type()));
+        return 0;
+      },
+      -1);
+}
+
 vl_tensor vl_rms_norm(vl_tensor x, vl_tensor w, double eps) {
   return guarded([&]() -> vl_tensor { return new at::Tensor(rms_norm(ref(x), ref(w), eps)); }, nullptr);
 }

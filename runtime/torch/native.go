@@ -71,6 +71,11 @@ func alias(data []byte, shape []int64, kind DType) lib.Ctensor {
 		(*C.int64_t)(unsafe.SliceData(shape)), C.int(len(shape)), C.int(kind)))
 }
 
+// write tells whether it could.
+func write(dst lib.Ctensor, data []byte) bool {
+	return C.vl_write(C.vl_tensor(dst), unsafe.Pointer(unsafe.SliceData(data)), C.size_t(len(data))) == 0
+}
+
 func rmsNorm(x, w lib.Ctensor, eps float64) lib.Ctensor {
 	return lib.Ctensor(C.vl_rms_norm(C.vl_tensor(x), C.vl_tensor(w), C.double(eps)))
 }

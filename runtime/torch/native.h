@@ -26,6 +26,8 @@ int vl_cuda_count(void);  // devices; 0 when none can be used
 vl_tensor vl_upload(const void *data, size_t size, const int64_t *shape, int dims, int kind, int to, int device);
 // vl_alias is a tensor on the CPU whose elements stay at data, which must outlive it and never change.
 vl_tensor vl_alias(const void *data, size_t size, const int64_t *shape, int dims, int kind);
+// vl_write copies size bytes at data, elements of dst's type, over dst, which may be a view. It returns 0, or -1 for an error.
+int vl_write(vl_tensor dst, const void *data, size_t size);
 // vl_rms_norm is x / sqrt(mean(x^2) + eps) * w over the last dimension, the mean taken in float32.
 vl_tensor vl_rms_norm(vl_tensor x, vl_tensor w, double eps);
 // vl_scale is x * l: x [b, t, d], l [b or 1, 1, d].

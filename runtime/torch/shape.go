@@ -122,6 +122,13 @@ func (s *Scope) Copy(dst, src Tensor) {
 	s.err = lastErr()
 }
 
+// Write copies numbers over dst, a float32 tensor of as many elements, which may be a view.
+func (s *Scope) Write(dst Tensor, data []float32) {
+	if s.ok(dst) && !write(dst.c, bytesOf(data)) {
+		s.err = lastErr()
+	}
+}
+
 // Upload copies little-endian elements of type from into a new tensor of type to on
 // the scope's device. data may be a mapped file: it is not needed afterwards.
 func (s *Scope) Upload(data []byte, shape []int64, from, to DType) Tensor {

@@ -116,6 +116,19 @@ func TestAlias(t *testing.T) {
 	})
 }
 
+func TestWrite(t *testing.T) {
+	do(t, start(t), func(s *torch.Scope) error {
+		x := s.Full(1, torch.Float32, 3, 2)
+		s.Write(s.Narrow(x, 0, 1, 1), []float32{4, 5})
+		near(t, "write", read(t, s, x), 1, 1, 4, 5, 1, 1)
+		if s.Write(s.Narrow(x, 0, 1, 1), []float32{4}); s.Err() == nil {
+			t.Error("a number too few is written")
+		}
+		s.Free()
+		return nil
+	})
+}
+
 func TestUploadConverts(t *testing.T) {
 	th := start(t)
 	do(t, th, func(s *torch.Scope) error {
