@@ -33,6 +33,7 @@ type Manager struct {
 
 	mu         sync.Mutex
 	running    map[string]*worker // by job
+	stuck      map[string]string  // why jobs do not go on that nobody works on, as of the last look
 	submitting map[string]string  // hashes of requests by their idempotency keys
 }
 
@@ -47,7 +48,7 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 	}
 	m := &Manager{
 		o: o, db: o.Store.DB(), owner: newID(), metrics: newMetrics(o.Metrics),
-		running: map[string]*worker{}, submitting: map[string]string{},
+		running: map[string]*worker{}, stuck: map[string]string{}, submitting: map[string]string{},
 	}
 	m.ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	var err error

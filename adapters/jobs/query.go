@@ -16,10 +16,15 @@ func (m *Manager) Get(ctx context.Context, id string) (Job, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	waiting := m.stuck[id]
+	if job.Working || !job.State.working() {
+		waiting = ""
+	}
 	if w := m.running[id]; w != nil && job.Working {
-		if waiting := w.waits(); waiting != "" {
-			job.Waiting = waiting
-		}
+		waiting = w.waits()
+	}
+	if waiting != "" {
+		job.Waiting = waiting
 	}
 	return job, nil
 }

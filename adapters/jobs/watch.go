@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/riverqueue/river/rivertype"
@@ -65,6 +66,9 @@ func (m *Manager) watchOnce(ctx context.Context, last map[string]seen) (map[stri
 		}
 		next[s.id] = before
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.stuck, func(id, _ string) bool { _, there := next[id]; return !there })
 	return next, nil
 }
 
@@ -93,7 +97,7 @@ func (m *Manager) rescue(ctx context.Context, s sighting) error {
 	if s.owner == "" {
 		reason = recoverEntry
 		if waits, err := m.waitsInQueue(ctx, s.entry); waits || err != nil {
-			return err
+			return errors.Join(err, m.probe(ctx, s.id))
 		}
 	}
 	_, err := m.change(ctx, s.id, func(t *store.Tx, r *record) error {
@@ -108,6 +112,27 @@ func (m *Manager) rescue(ctx context.Context, s sighting) error {
 		return nil
 	})
 	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// probe writes something that nothing depends on while nobody works on the job, and notes
+// why a job that only waits for its turn will not have it as long as nothing can be
+// written: the queue hands nothing out then, and tells the log alone.
+func (m *Manager) probe(ctx context.Context, id string) error {
+	err := m.transact(ctx, func(t *store.Tx) error {
+		_, err := t.SQL().ExecContext(ctx, "UPDATE jobs SET beat = beat + 1 WHERE id = $1 AND owner = ''", id)
+		return err
+	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err == nil {
+		delete(m.stuck, id)
+		return nil
+	}
+	m.stuck[id] = waiting(err)
+	if errors.Is(err, store.ErrFull) {
 		return nil
 	}
 	return err

@@ -66,6 +66,7 @@ func (m *Manager) setRunning(w *worker, running bool) {
 	defer m.mu.Unlock()
 	if running {
 		m.running[w.job.ID] = w
+		delete(m.stuck, w.job.ID)
 		m.metrics.running.Inc()
 		return
 	}

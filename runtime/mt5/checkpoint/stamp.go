@@ -81,7 +81,7 @@ func stampOf(info fs.FileInfo) (stamp, bool) {
 		return stamp{}, false
 	}
 	return stamp{
-		Device: uint64(sys.Dev), Inode: sys.Ino, Size: info.Size(),
+		Device: sys.Dev, Inode: sys.Ino, Size: info.Size(),
 		Written: sys.Ctim.Nano(), Modified: info.ModTime().UnixNano(),
 	}, true
 }
