@@ -101,18 +101,25 @@ func (l *loader) hold() {
 	}
 }
 
-// vocabulary is a matrix with a row for each token, and the type of its elements. In a file
-// that is held it stays as it is there.
+// vocabulary is a matrix with a row for each token, and the type of its elements. Beside
+// packed weights it keeps the type that it has in the checkpoint, and its place where that
+// is held: a base answers the same from a file and from memory.
 func (l *loader) vocabulary(name string) (torch.Tensor, torch.DType) {
-	shape := []int64{int64(l.m.config.VocabSize), int64(l.m.config.DModel)}
-	if !l.held {
-		return l.tensor(name, l.m.stored, shape...), l.m.stored
+	m, shape := l.m, []int64{int64(l.m.config.VocabSize), int64(l.m.config.DModel)}
+	if m.packed == 0 {
+		return l.tensor(name, m.stored, shape...), m.stored
 	}
 	w, from, ok := l.read(name, shape...)
 	if !ok {
 		return torch.Tensor{}, from
 	}
-	t := l.m.owned.Alias(w.Data, w.Shape, from)
+	var t torch.Tensor
+	if l.held {
+		t = m.owned.Alias(w.Data, w.Shape, from)
+	} else {
+		t = m.owned.Upload(w.Data, w.Shape, from, from)
+		m.bytes.Add(int64(len(w.Data)))
+	}
 	l.took(name, w, from)
 	return t, from
 }

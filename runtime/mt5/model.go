@@ -40,8 +40,8 @@ type Options struct {
 	Progress func(done, total int64)
 }
 
-// stored is the type that matrices are kept in that are not packed: embeddings and the head,
-// where they do not stay in a file, and what the decoder's first step reads.
+// stored is the type that matrices are kept in that are not packed: what the decoder's first
+// step reads, and where nothing is packed all of them.
 func (o Options) stored() torch.DType {
 	switch o.Packed {
 	case 0, torch.PackedFloat32:
@@ -67,7 +67,7 @@ type Model struct {
 
 	release   func() error // of the files that shared and head stay in, or nil
 	owned     *torch.Scope // every tensor below, and the table's
-	shared    torch.Tensor // [vocab, D], stored or in a file as the checkpoint has it
+	shared    torch.Tensor // [vocab, D], stored, or as the checkpoint has it beside packed weights
 	head      torch.Tensor // [vocab, D] likewise; shared itself when tied
 	headType  torch.DType  // of the head's elements
 	headScale torch.Tensor // [1], when tied
