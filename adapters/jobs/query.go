@@ -16,12 +16,12 @@ func (m *Manager) Get(ctx context.Context, id string) (Job, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	waiting := m.stuck[id]
-	if job.Working || !job.State.working() {
-		waiting = ""
-	}
-	if w := m.running[id]; w != nil && job.Working {
+	waiting := ""
+	switch w := m.running[id]; {
+	case job.Working && w != nil:
 		waiting = w.waits()
+	case !job.Working && job.State.working():
+		waiting = m.stuck[id]
 	}
 	if waiting != "" {
 		job.Waiting = waiting

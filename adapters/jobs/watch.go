@@ -96,8 +96,12 @@ func (m *Manager) rescue(ctx context.Context, s sighting) error {
 	reason := recoverWorker
 	if s.owner == "" {
 		reason = recoverEntry
-		if waits, err := m.waitsInQueue(ctx, s.entry); waits || err != nil {
-			return errors.Join(err, m.probe(ctx, s.id))
+		waits, err := m.waitsInQueue(ctx, s.entry)
+		if err != nil {
+			return err
+		}
+		if waits {
+			return m.probe(ctx, s.id)
 		}
 	}
 	_, err := m.change(ctx, s.id, func(t *store.Tx, r *record) error {
