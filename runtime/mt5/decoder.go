@@ -134,7 +134,7 @@ func (p *pass) scaled(x torch.Tensor) torch.Tensor {
 // vocabulary is logits of all the head's rows.
 func (p *pass) vocabulary(x torch.Tensor) torch.Tensor {
 	m := p.m
-	if m.packed == 0 || m.packed == torch.PackedFloat32 && m.headType == torch.Float32 {
+	if m.packed == 0 || m.packed == torch.PackedFloat32 && p.s.DType(m.head) == torch.Float32 {
 		return p.logits(x, m.head)
 	}
 	if !m.whole.Defined() {

@@ -25,12 +25,12 @@ type loader struct {
 func (l *loader) load(o Options) error {
 	m, c := l.m, l.m.config
 	l.hold()
-	m.shared, m.headType = l.vocabulary("shared.weight")
+	m.shared = l.vocabulary("shared.weight")
 	m.head = m.shared
 	if c.TiedHead {
 		m.headScale = m.owned.Full(1/math.Sqrt(float64(c.DModel)), m.dtype, 1)
 	} else {
-		m.head, m.headType = l.vocabulary("lm_head.weight")
+		m.head = l.vocabulary("lm_head.weight")
 	}
 	m.encoder = l.stack("encoder", c.EncoderLayers, false)
 	m.decoder = l.stack("decoder", c.DecoderLayers, true)
@@ -101,27 +101,32 @@ func (l *loader) hold() {
 	}
 }
 
-// vocabulary is a matrix with a row for each token, and the type of its elements. Beside
-// packed weights it keeps the type that it has in the checkpoint, and its place where that
-// is held: a base answers the same from a file and from memory.
-func (l *loader) vocabulary(name string) (torch.Tensor, torch.DType) {
+// vocabulary is a matrix with a row for each token. Beside packed weights it keeps the type
+// that it has in the checkpoint, and its place where that is held: a base answers the same
+// from a file and from memory.
+func (l *loader) vocabulary(name string) torch.Tensor {
 	m, shape := l.m, []int64{int64(l.m.config.VocabSize), int64(l.m.config.DModel)}
 	if m.packed == 0 {
-		return l.tensor(name, m.stored, shape...), m.stored
+		return l.tensor(name, m.stored, shape...)
 	}
 	w, from, ok := l.read(name, shape...)
 	if !ok {
-		return torch.Tensor{}, from
+		return torch.Tensor{}
 	}
-	var t torch.Tensor
-	if l.held {
-		t = m.owned.Alias(w.Data, w.Shape, from)
-	} else {
-		t = m.owned.Upload(w.Data, w.Shape, from, from)
+	t := l.here(w, from)
+	if !l.held {
 		m.bytes.Add(int64(len(w.Data)))
 	}
 	l.took(name, w, from)
-	return t, from
+	return t
+}
+
+// here is a tensor of the checkpoint where it is held, or else a copy of it.
+func (l *loader) here(w safetensors.Tensor, from torch.DType) torch.Tensor {
+	if l.held {
+		return l.m.owned.Alias(w.Data, w.Shape, from)
+	}
+	return l.m.owned.Upload(w.Data, w.Shape, from, from)
 }
 
 // linear reads a projection, and packs it where the model does. The matrix itself then
@@ -139,7 +144,7 @@ func (l *loader) linear(module string, in, out int, keep bool) linear {
 	}
 	p := linear{packed: m.owned.PackData(w.Data, from, int64(out), int64(in), m.packed), id: id}
 	if keep {
-		p.w = l.kept(m.owned.Upload(w.Data, w.Shape, from, m.stored), int64(out)*int64(in))
+		p.w = l.kept(l.here(w, from), int64(out)*int64(in))
 	}
 	l.took(name, w, from)
 	if l.err == nil {
@@ -148,19 +153,19 @@ func (l *loader) linear(module string, in, out int, keep bool) linear {
 	return p
 }
 
-// kept is a matrix of n numbers as the decoder's first step reads it, which it cannot in
-// float16.
+// kept is a matrix of n numbers, rounded to the stored type, as the decoder's first step
+// reads it, which it cannot in float16.
 func (l *loader) kept(w torch.Tensor, n int64) torch.Tensor {
 	m, to := l.m, l.m.stored
 	if to == torch.Float16 {
 		to = torch.Float32
 	}
 	m.bytes.Add(n * int64(to.Size()))
-	wide := m.owned.To(w, to)
+	rounded := m.owned.To(w, m.stored)
+	wide := m.owned.To(rounded, to)
 	out := m.owned.LargePages(wide)
-	m.owned.Drop(wide)
-	if wide != w {
-		m.owned.Drop(w)
+	for _, t := range []torch.Tensor{w, rounded, wide} { // some may be the same
+		m.owned.Drop(t)
 	}
 	return out
 }

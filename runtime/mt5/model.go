@@ -69,7 +69,6 @@ type Model struct {
 	owned     *torch.Scope // every tensor below, and the table's
 	shared    torch.Tensor // [vocab, D], stored, or as the checkpoint has it beside packed weights
 	head      torch.Tensor // [vocab, D] likewise; shared itself when tied
-	headType  torch.DType  // of the head's elements
 	headScale torch.Tensor // [1], when tied
 	whole     torch.Packed // the head, from the first time on that all of it is read, where weights are packed
 	encoder   stack

@@ -3,8 +3,8 @@
 #include "attend.h"
 #include "encoder.h"
 #include "guard.h"
-#include "product.h"
 #include "rows.h"
+#include "share.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <dlfcn.h>

@@ -90,12 +90,20 @@ func (s *Scope) Cat(dim int64, xs ...Tensor) Tensor {
 	return s.take()
 }
 
+// DType is the elements' type. It means nothing after an error.
+func (s *Scope) DType(x Tensor) DType {
+	if !s.ok(x) {
+		return 0
+	}
+	return DType(lib.AtScalarType(x.c))
+}
+
 // To converts the elements' type; the same handle when it is that already.
 func (s *Scope) To(x Tensor, d DType) Tensor {
 	if !s.ok(x) {
 		return Tensor{}
 	}
-	if DType(lib.AtScalarType(x.c)) == d {
+	if s.DType(x) == d {
 		return x
 	}
 	lib.AtgToDtype(s.out, x.c, int32(d), 0, 0)
