@@ -17,7 +17,7 @@ import (
 
 // RememberDigests makes Digest keep, in a folder, the SHA-256 of each file of weights that
 // it has read, and take it from there while the file is the same: the same inode of the
-// same size, last written and last changed at the same time. To read some gigabytes once
+// same size, its content and its status last changed at the same times. To read some gigabytes once
 // more takes seconds. What goes wrong with the folder is told to failed, and costs no more
 // than that time. It must come before the first Digest.
 func (c *Checkpoint) RememberDigests(folder string, failed func(error)) {
@@ -34,7 +34,7 @@ type stamps struct {
 type stamp struct {
 	Device, Inode     uint64
 	Size              int64
-	Written, Modified int64  // status and content, in nanoseconds since 1970
+	Changed, Modified int64  // status and content, in nanoseconds since 1970
 	SHA256            string `json:",omitempty"`
 }
 
@@ -56,7 +56,7 @@ func (s stamps) sum(f *safetensors.File) []byte {
 		s.failed(err)
 	}
 	sum := sumOf(f)
-	if time.Since(time.Unix(0, max(now.Written, now.Modified))) > settled {
+	if time.Since(time.Unix(0, max(now.Changed, now.Modified))) > settled {
 		now.SHA256 = hex.EncodeToString(sum)
 		if err := writeStamp(path, now); err != nil {
 			s.failed(err)
@@ -82,7 +82,7 @@ func stampOf(info fs.FileInfo) (stamp, bool) {
 	}
 	return stamp{
 		Device: sys.Dev, Inode: sys.Ino, Size: info.Size(),
-		Written: sys.Ctim.Nano(), Modified: info.ModTime().UnixNano(),
+		Changed: sys.Ctim.Nano(), Modified: info.ModTime().UnixNano(),
 	}, true
 }
 
