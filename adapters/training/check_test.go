@@ -13,6 +13,7 @@ import (
 	"valence/adapters"
 	"valence/adapters/jobs"
 	"valence/runtime/tokenizer"
+	"valence/runtime/train"
 )
 
 var optionsNone tokenizer.Options
@@ -142,14 +143,17 @@ func TestCheckTakesNoStep(t *testing.T) {
 func TestMicroTokens(t *testing.T) {
 	c := config(t)
 	c.DModel, c.DKV, c.Heads, c.DFF, c.Gated = 1024, 64, 16, 2816, true
-	if n := microTokens(c, DefaultTurnWork); n != minMicroTokens {
+	if n := microTokens(c, DefaultTurnWork, train.DefaultMicroTokens); n != minMicroTokens {
 		t.Errorf("mt0-large: %d", n)
 	}
-	if n := microTokens(c, CUDATurnWork); n != 1024 {
+	if n := microTokens(c, CUDATurnWork, CUDAMicroTokens); n != 2048 {
 		t.Errorf("mt0-large on CUDA: %d", n)
 	}
 	c.DModel, c.Heads, c.DFF = 384, 6, 1024
-	if n := microTokens(c, DefaultTurnWork); n != 256 {
+	if n := microTokens(c, DefaultTurnWork, train.DefaultMicroTokens); n != 256 {
 		t.Errorf("builtin: %d", n)
+	}
+	if n := microTokens(c, CUDATurnWork, CUDAMicroTokens); n != CUDAMicroTokens {
+		t.Errorf("builtin on CUDA: %d", n)
 	}
 }

@@ -25,6 +25,7 @@ type benchCmd struct {
 	Cache     string   `type:"path" help:"Folder that keeps what is made once; by default valence in the user's cache." placeholder:"FOLDER"`
 	JSON      string   `name:"json" type:"path" help:"Write the results into this file, too." placeholder:"FILE"`
 	Pictures  string   `type:"path" help:"Draw a picture of each question into this folder." placeholder:"FOLDER"`
+	Device    string   `default:"cpu" help:"Where both sides compute: cpu, cuda or cuda:N. On a GPU PEFT runs in bfloat16, CTranslate2 and what is about packed weights are left out." placeholder:"cpu|cuda"`
 	Lock      string   `type:"path" help:"A file that is locked while something is timed, for programs that share a machine." placeholder:"FILE"`
 }
 
@@ -89,7 +90,7 @@ func (c *benchCmd) Run(ctx context.Context, std streams) error {
 
 func (c *benchCmd) options() (o bench.Options, err error) {
 	o = bench.Options{
-		Questions: c.Questions, Rounds: c.Rounds, Threads: c.threads(), Large: c.Large, Lock: c.Lock, Version: version(),
+		Questions: c.Questions, Rounds: c.Rounds, Threads: c.threads(), Large: c.Large, Device: c.Device, Lock: c.Lock, Version: version(),
 		Load: loadForBench, Cache: c.Cache, Python: c.Python,
 	}
 	if o.Cache == "" {

@@ -34,7 +34,7 @@ type Options struct {
 	// processor has the kernels for it.
 	Packed torch.Format
 	// TableBytes bounds the device memory for adapters, unless one batch alone
-	// needs more. 0 means DefaultTableBytes.
+	// needs more. 0 means DefaultTableBytes, and CUDATableBytes on a GPU.
 	TableBytes int64
 	// Progress, if any, is told the bytes loaded so far and in all.
 	Progress func(done, total int64)
@@ -53,8 +53,12 @@ func (o Options) stored() torch.DType {
 	}
 }
 
-// DefaultTableBytes keeps about 220 adapters of mt0-large on the device.
-const DefaultTableBytes = 256 << 20
+// DefaultTableBytes keeps about 220 adapters of mt0-large on the device, and CUDATableBytes
+// more than a thousand: to a GPU they come by a bus. Only what is used is taken.
+const (
+	DefaultTableBytes = 256 << 20
+	CUDATableBytes    = 2 << 30
+)
 
 // Model is a frozen base on a device and the table of the adapters that rows use.
 // Its methods may be called from any goroutine: the work happens on the thread.
@@ -114,7 +118,11 @@ func Load(ctx context.Context, thread *torch.Thread, config *spec.Config, weight
 	if o.Packed == torch.PackedFloat32 && !torch.CanPack(o.Packed) {
 		o.Packed = 0
 	}
-	if o.TableBytes == 0 {
+	switch {
+	case o.TableBytes != 0:
+	case thread.Device().IsCUDA():
+		o.TableBytes = CUDATableBytes
+	default:
 		o.TableBytes = DefaultTableBytes
 	}
 	m := &Model{config: config, thread: thread, dtype: o.DType, packed: o.Packed, stored: o.stored()}

@@ -11,6 +11,7 @@ import (
 	"valence/runtime/mt5/spec"
 	"valence/runtime/safetensors"
 	"valence/runtime/torch"
+	"valence/runtime/torch/torchtest"
 )
 
 var ctx = context.Background()
@@ -146,6 +147,22 @@ func TestTableEvictsAndGrows(t *testing.T) {
 	}
 }
 
+// TestTableWithoutMemory makes the device refuse a table: the next batch has one again.
+func TestTableWithoutMemory(t *testing.T) {
+	f := load(t, "mt5")
+	m := f.model
+	ids := []int32{5, 9, 30, 1}
+	v := scaled(m.config, 1.5)
+	want := score(t, m, ids, v)
+	err := m.thread.Do(ctx, torch.Serving, func(*torch.Scope) error { return m.table.reset(1 << 50) })
+	if err == nil || !strings.Contains(err.Error(), "device table") {
+		t.Fatalf("a table of 2^50 rows: %v", err)
+	}
+	if got := score(t, m, ids, v); !near(got, want) {
+		t.Errorf("after the refusal %v, before %v", got, want)
+	}
+}
+
 func TestCancelledContextRunsNothing(t *testing.T) {
 	f := load(t, "mt5")
 	gone, cancel := context.WithCancel(ctx)
@@ -175,7 +192,7 @@ func (w faulty) Weight(s spec.Weight) (safetensors.Tensor, error) {
 // TestLoadFailsClean wants the tensor named and every handle freed.
 func TestLoadFailsClean(t *testing.T) {
 	base := open(t, "mt5")
-	thread := torch.Start(torch.Options{Device: torch.CPU})
+	thread := torch.Start(torch.Options{Device: torchtest.Device(t)})
 	for _, name := range []string{"shared.weight", "lm_head.weight", "decoder.final_layer_norm.weight"} {
 		_, err := Load(ctx, thread, base.Config, faulty{base, name}, Options{DType: torch.Float32})
 		if err == nil || !strings.Contains(err.Error(), name) {

@@ -15,6 +15,7 @@ import (
 	"valence/runtime/mt5/spec"
 	"valence/runtime/safetensors"
 	"valence/runtime/torch"
+	"valence/runtime/torch/torchtest"
 )
 
 // variants are the folders of testdata; see its README for the format.
@@ -144,7 +145,11 @@ func loadPacked(t *testing.T, config *spec.Config, w Weights, format torch.Forma
 
 func loadWith(t *testing.T, config *spec.Config, w Weights, o Options) (*Model, *torch.Thread) {
 	t.Helper()
-	thread := torch.Start(torch.Options{Device: torch.CPU, Threads: 1})
+	device := torchtest.Device(t)
+	if device.IsCUDA() {
+		o.Packed = plainOnCUDA(t, o.Packed)
+	}
+	thread := torch.Start(torch.Options{Device: device, Threads: 1})
 	m, err := Load(context.Background(), thread, config, w, o)
 	if err != nil {
 		thread.Close()
@@ -159,6 +164,16 @@ func loadWith(t *testing.T, config *spec.Config, w Weights, o Options) (*Model, 
 		}
 	})
 	return m, thread
+}
+
+// plainOnCUDA is how a GPU has weights of a format: float32 as they are, and the others not
+// at all.
+func plainOnCUDA(t *testing.T, format torch.Format) torch.Format {
+	t.Helper()
+	if format != 0 && format != torch.PackedFloat32 {
+		t.Skipf("%v is for the CPU alone", format)
+	}
+	return 0
 }
 
 func (f *fixture) batch(ids [][]int32, names []string) *spec.Batch {

@@ -89,22 +89,32 @@ func (t *table) fit(adapters []*spec.Vectors) error {
 		}
 		wider = wider || w
 	}
-	slots := t.slots
-	for slots <= len(distinct) || slots <= t.used.Len()+missing && t.bytes(2*slots) <= t.maxBytes {
+	need := max(t.slots, firstSlots)
+	for need <= len(distinct) {
+		need *= 2
+	}
+	slots := need
+	for slots <= t.used.Len()+missing && t.bytes(2*slots) <= t.maxBytes {
 		slots *= 2
 	}
-	if wider || slots != t.slots {
-		return t.reset(slots)
+	if !wider && slots == t.slots {
+		return nil
 	}
-	return nil
+	err := t.reset(slots)
+	if err != nil && slots > need { // the memory is not there: what others do not need is left to them
+		t.maxBytes = t.bytes(slots) / 2
+		err = t.reset(need)
+	}
+	return err
 }
 
 func (t *table) bytes(slots int) int64 { return int64(slots) * int64(t.width) * 4 }
 
 // reset makes an empty table of the given height. What was in it comes back from
-// the host when rows ask for it.
+// the host when rows ask for it. After an error there is none, until the next fit.
 func (t *table) reset(slots int) error {
 	t.owned.Free()
+	t.data, t.slots = torch.Tensor{}, 0
 	data := t.owned.Full(1, torch.Float32, int64(slots), int64(t.width))
 	if err := t.owned.Err(); err != nil {
 		return fmt.Errorf("mt5: device table of %d adapters, %d bytes: %w", slots, t.bytes(slots), err)

@@ -10,21 +10,24 @@ import (
 // ErrDevice is wrapped by errors about a device that cannot be had.
 var ErrDevice = errors.New("torch: device")
 
-// Device is where tensors live: the CPU or one CUDA device.
+// Device is where tensors live: the CPU, which is the zero Device, or one CUDA device.
 type Device struct {
-	index int32 // CUDA index, or -1 for the CPU, as gotch numbers them
+	gpu int32 // CUDA index and 1
 }
 
 // CPU is the machine's own memory.
-var CPU = Device{-1}
+var CPU = Device{}
 
 // IsCUDA tells whether the device is a GPU.
-func (d Device) IsCUDA() bool { return d.index >= 0 }
+func (d Device) IsCUDA() bool { return d.gpu > 0 }
+
+// index is the CUDA index, or -1 for the CPU, as gotch numbers devices.
+func (d Device) index() int32 { return d.gpu - 1 }
 
 // String gives PyTorch's name: "cpu", "cuda:0".
 func (d Device) String() string {
 	if d.IsCUDA() {
-		return "cuda:" + strconv.Itoa(int(d.index))
+		return "cuda:" + strconv.Itoa(int(d.index()))
 	}
 	return "cpu"
 }
@@ -70,5 +73,5 @@ func openCUDA(n int) (Device, error) {
 	case n >= count:
 		return CPU, fmt.Errorf("%w: cuda:%d asked for, but this machine has %d CUDA device(s)", ErrDevice, n, count)
 	}
-	return Device{int32(n)}, nil
+	return Device{int32(n) + 1}, nil
 }

@@ -7,6 +7,7 @@
 #include "share.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <cstring>
 #include <dlfcn.h>
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -87,6 +88,7 @@ struct RMSNorm : torch::autograd::Function<RMSNorm> {
 
 at::Tensor rms_norm(const at::Tensor &x, const at::Tensor &w, double eps) {
   if (rows_on_cpu(x) && rows_on_cpu(w) && w.is_contiguous()) return RMSNorm::apply(x, w, eps);
+  if (!x.is_cpu() && x.scalar_type() == w.scalar_type()) return at::rms_norm(x, w.sizes(), w, eps);  // one kernel there
   auto wide = x.to(at::kFloat);
   auto scaled = wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + eps);
   return scaled.to(w.scalar_type()) * w;
@@ -217,6 +219,19 @@ at::Tensor alias(const void *data, size_t size, at::IntArrayRef sizes, at::Scala
   return at::from_blob(const_cast<void *>(data), sizes, at::TensorOptions(kind));
 }
 
+// The largest copy to a device that goes by way of page-locked memory, which libtorch keeps for the next one.
+constexpr size_t kStaged = 4 << 20;
+
+// staged is data on its way to a device. From page-locked memory a copy is queued and not waited for, so that the host can
+// go on to queue what reads it; libtorch uses the memory again when the copy is done.
+at::Tensor staged(const void *data, size_t size, at::IntArrayRef sizes, at::ScalarType kind) {
+  auto here = alias(data, size, sizes, kind);
+  if (size > kStaged) return here;
+  auto locked = at::empty(sizes, at::TensorOptions(kind).pinned_memory(true));
+  std::memcpy(locked.mutable_data_ptr(), data, size);
+  return locked;
+}
+
 }  // namespace
 
 extern "C" {
@@ -228,7 +243,11 @@ void vl_grad_mode(int enabled) { at::GradMode::set_enabled(enabled != 0); }
 const char *vl_version(void) { return TORCH_VERSION; }
 
 const char *vl_load_cuda(void) {
-  return dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) ? nullptr : dlerror();
+  if (!dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL)) return dlerror();
+  // cuDNN compiles an attention for each shape that it meets, and texts come in all shapes.
+  at::globalContext().setSDPUseCuDNN(false);
+  at::globalContext().setAllowBF16ReductionCuBLAS(/*allow_reduced_precision=*/false);  // parts of a product add up in float32
+  return nullptr;
 }
 
 int vl_cuda_count(void) {
@@ -238,8 +257,10 @@ int vl_cuda_count(void) {
 vl_tensor vl_upload(const void *data, size_t size, const int64_t *shape, int dims, int kind, int to, int device) {
   return guarded(
       [&]() -> vl_tensor {
-        auto there = at::TensorOptions(at::ScalarType(to)).device(device < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, device));
-        return new at::Tensor(alias(data, size, {shape, size_t(dims)}, at::ScalarType(kind)).to(there, /*non_blocking=*/false, /*copy=*/true));
+        at::IntArrayRef sizes(shape, size_t(dims));
+        if (device < 0) return new at::Tensor(alias(data, size, sizes, at::ScalarType(kind)).to(at::ScalarType(to), /*non_blocking=*/false, /*copy=*/true));
+        auto there = at::TensorOptions(at::ScalarType(kind)).device(at::kCUDA, device);
+        return new at::Tensor(staged(data, size, sizes, at::ScalarType(kind)).to(there, /*non_blocking=*/size <= kStaged).to(at::ScalarType(to)));
       },
       nullptr);
 }
@@ -252,7 +273,11 @@ int vl_write(vl_tensor dst, const void *data, size_t size) {
   return guarded(
       [&] {
         auto &to = ref(dst);
-        to.copy_(alias(data, size, to.sizes(), to.scalar_type()));
+        if (to.is_cpu()) {
+          to.copy_(alias(data, size, to.sizes(), to.scalar_type()));
+        } else {
+          to.copy_(staged(data, size, to.sizes(), to.scalar_type()), /*non_blocking=*/size <= kStaged);
+        }
         return 0;
       },
       -1);

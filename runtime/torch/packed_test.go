@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"valence/runtime/torch"
+	"valence/runtime/torch/torchtest"
 )
 
 // formats and the error of a product that rounding may give, as a share of the norms of
@@ -25,6 +26,7 @@ var formats = map[string]struct {
 
 // everyISA runs a test as far down as the processors that have kernels of their own.
 func everyISA(t *testing.T, test func(t *testing.T)) {
+	torchtest.OnCPU(t)
 	for _, isa := range []string{"avx2", "avx512", ""} {
 		t.Run("isa="+isa, func(t *testing.T) {
 			t.Setenv("VALENCE_MAX_CPU_ISA", isa)
@@ -92,6 +94,7 @@ func testPackedLinear(t *testing.T) {
 
 // What is packed out of a file multiplies as what is packed out of a tensor.
 func TestPackData(t *testing.T) {
+	torchtest.OnCPU(t)
 	const n, in, out = 3, 48, 70
 	rng := rand.New(rand.NewPCG(7, 8))
 	x, w := random(rng, n*in), random(rng, out*in)
@@ -184,6 +187,7 @@ func testPackedGradients(t *testing.T) {
 }
 
 func TestPackedZerosAndBytes(t *testing.T) {
+	torchtest.OnCPU(t)
 	th := start(t)
 	for name, f := range formats {
 		do(t, th, func(s *torch.Scope) error {
@@ -210,6 +214,7 @@ func TestPackedZerosAndBytes(t *testing.T) {
 }
 
 func TestPackedErrors(t *testing.T) {
+	torchtest.OnCPU(t)
 	th := start(t)
 	for name, f := range map[string]func(s *torch.Scope){
 		"rows of 5": func(s *torch.Scope) {

@@ -117,7 +117,7 @@ func (s *Scope) Full(value float64, d DType, shape ...int64) Tensor {
 	}
 	v := lib.AtsFloat(value)
 	defer lib.AtsFree(v)
-	lib.AtgFull(s.out, shape, len(shape), v, int32(d), s.thread.device.index)
+	lib.AtgFull(s.out, shape, len(shape), v, int32(d), s.thread.device.index())
 	return s.take()
 }
 
@@ -143,7 +143,7 @@ func (s *Scope) Upload(data []byte, shape []int64, from, to DType) Tensor {
 	if s.err != nil {
 		return Tensor{}
 	}
-	return s.own(upload(data, shape, from, to, s.thread.device.index))
+	return s.own(upload(data, shape, from, to, s.thread.device.index()))
 }
 
 // Alias is a tensor on the CPU whose elements stay in data: memory that is not Go's, never

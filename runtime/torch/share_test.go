@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"valence/runtime/torch"
+	"valence/runtime/torch/torchtest"
 )
 
 // Products are the same to the last bit however many threads share them, come late or are
 // at another's work: two of the package's threads ask at the same time, with rests in
 // which the helpers fall asleep.
 func TestSharedWork(t *testing.T) {
+	torchtest.OnCPU(t)
 	const in, out, most = 384, 640, 96
 	rng := rand.New(rand.NewPCG(9, 10))
 	x, w := random(rng, most*in), random(rng, out*in)

@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"valence/runtime/torch"
+	"valence/runtime/torch/torchtest"
 )
 
-// start gives a thread on the CPU that must own nothing when the test ends.
+// start gives a thread that must own nothing when the test ends.
 func start(t *testing.T) *torch.Thread {
 	t.Helper()
-	th := torch.Start(torch.Options{Device: torch.CPU, Threads: 1, Seed: 1})
+	th := torch.Start(torch.Options{Device: torchtest.Device(t), Threads: 1, Seed: 1})
 	t.Cleanup(func() {
 		if err := th.Close(); err != nil {
 			t.Error(err)
@@ -97,6 +98,7 @@ func TestAttentionWithoutScaling(t *testing.T) {
 }
 
 func TestAlias(t *testing.T) {
+	torchtest.OnCPU(t)
 	data, err := syscall.Mmap(-1, 0, 4096, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
 	if err != nil {
 		t.Fatal(err)

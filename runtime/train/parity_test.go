@@ -16,6 +16,7 @@ import (
 	"valence/runtime/mt5/checkpoint"
 	"valence/runtime/mt5/spec"
 	"valence/runtime/torch"
+	"valence/runtime/torch/torchtest"
 )
 
 // reference is a file that testdata/make.py wrote.
@@ -97,7 +98,11 @@ func loadBase(t testing.TB, base *checkpoint.Checkpoint, threads int) *mt5.Model
 
 func loadPacked(t testing.TB, base *checkpoint.Checkpoint, threads int, format torch.Format) *mt5.Model {
 	t.Helper()
-	thread := torch.Start(torch.Options{Device: torch.CPU, Threads: threads})
+	device := torchtest.Device(t)
+	if device.IsCUDA() && format == torch.PackedFloat32 {
+		format = 0 // which a GPU multiplies as it is
+	}
+	thread := torch.Start(torch.Options{Device: device, Threads: threads})
 	m, err := mt5.Load(context.Background(), thread, base.Config, base, mt5.Options{DType: torch.Float32, Packed: format})
 	if err != nil {
 		thread.Close()

@@ -9,6 +9,7 @@ import (
 
 	"valence/runtime/mt5"
 	"valence/runtime/mt5/spec"
+	"valence/runtime/torch"
 )
 
 // size is rows of tokens.
@@ -24,13 +25,16 @@ func (s size) repeat() int {
 	return 1
 }
 
-// latencyNeeds are the least ratios for a size: how many times as fast as PEFT that
-// generates, and as the faster of CTranslate2's two.
-var latencyNeeds = []struct {
+// latencyNeed is the least ratios for a size in a type.
+type latencyNeed struct {
 	size      size
 	dtype     string
 	peft, ct2 float64
-}{
+}
+
+// latencyNeeds are the least ratios for a size: how many times as fast as PEFT that
+// generates, and as the faster of CTranslate2's two.
+var latencyNeeds = []latencyNeed{
 	{size{1, 32}, "auto", 5, 2},
 	{size{1, 32}, "int8", 8, 4},
 	{size{8, 32}, "auto", 2.5, 1.3},
@@ -40,12 +44,18 @@ var latencyNeeds = []struct {
 // generated is how many tokens PEFT generates: a label's, as a rule.
 const generated = 3
 
-func latencyQuestion() (*Question, asker) {
+// needs are those of the types that are measured on a device.
+func needs(d torch.Device) []latencyNeed {
+	return slices.DeleteFunc(slices.Clone(latencyNeeds), func(n latencyNeed) bool { return !slices.Contains(dtypes(d), n.dtype) })
+}
+
+func latencyQuestion(d torch.Device) (*Question, asker) {
 	q := &Question{Name: "latency", Title: "label scores of one batch of the large base, beside PEFT and CTranslate2"}
-	for _, n := range latencyNeeds {
-		q.Bars = append(q.Bars,
-			&Bar{Name: peftBar(n.size, n.dtype), Need: n.peft, Unit: "times", Peers: true},
-			&Bar{Name: ct2Bar(n.size, n.dtype), Need: n.ct2, Unit: "times", Peers: true})
+	for _, n := range needs(d) {
+		q.Bars = append(q.Bars, &Bar{Name: peftBar(n.size, n.dtype), Need: n.peft, Unit: "times", Peers: true})
+		if !d.IsCUDA() { // where CTranslate2 is built without it, as a rule
+			q.Bars = append(q.Bars, &Bar{Name: ct2Bar(n.size, n.dtype), Need: n.ct2, Unit: "times", Peers: true})
+		}
 	}
 	return q, askLatency
 }
@@ -67,8 +77,10 @@ func askLatency(ctx context.Context, r *run, q *Question) (err error) {
 	}
 	defer func() { err = errors.Join(err, base.Close()) }()
 	ct2 := folder + "-ct2"
-	if err := r.convert(ctx, folder, ct2); err != nil {
-		return err
+	if !r.device.IsCUDA() {
+		if err := r.convert(ctx, folder, ct2); err != nil {
+			return err
+		}
 	}
 	models := map[string]*mt5.Model{}
 	defer func() {
@@ -76,7 +88,7 @@ func askLatency(ctx context.Context, r *run, q *Question) (err error) {
 			err = errors.Join(err, m.Close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, dtype := range []string{"auto", "int8"} {
+	for _, dtype := range dtypes(r.device) {
 		m, err := r.load(ctx, base, dtype)
 		if err != nil {
 			return err
@@ -87,24 +99,27 @@ func askLatency(ctx context.Context, r *run, q *Question) (err error) {
 	if err := base.Close(); err != nil { // the mapped file would count as memory in use
 		return err
 	}
-	ours, err := ourArms(base.Config, models)
+	ours, err := ourArms(base.Config, needs(r.device), models)
 	if err != nil {
 		return err
 	}
 	if r.o.Python == "" {
 		return r.compare(ctx, q, ours, nil)
 	}
+	if r.device.IsCUDA() {
+		return r.besidePEFT(ctx, q, base.Config, folder, ours)
+	}
 	return errors.Join(r.besidePEFT(ctx, q, base.Config, folder, ours), r.besideCT2(ctx, q, base.Config, folder, ct2, ours))
 }
 
 // ourArms are all sizes in all types. Rows are read with an adapter, as PEFT's are.
-func ourArms(config *spec.Config, models map[string]*mt5.Model) ([]arm, error) {
+func ourArms(config *spec.Config, needs []latencyNeed, models map[string]*mt5.Model) ([]arm, error) {
 	adapters, err := makeAdapters(config, 1, 7)
 	if err != nil {
 		return nil, err
 	}
 	var out []arm
-	for _, n := range latencyNeeds {
+	for _, n := range needs {
 		b, m := makeBatch(config, n.size.rows, n.size.tokens, adapters, 1), models[n.dtype]
 		out = append(out, arm{oursName(n.size, n.dtype), "ms", func(ctx context.Context) (float64, error) {
 			return timed(n.size.repeat(), func() error { return b.score(ctx, m) })
@@ -144,7 +159,7 @@ func (r *run) besidePEFT(ctx context.Context, q *Question, config *spec.Config, 
 			p.arm("PEFT, one step, "+s.String(), config, s, map[string]any{"op": "step"}))
 	}
 	return r.compare(ctx, q, arms, func(got figures) {
-		for _, n := range latencyNeeds {
+		for _, n := range needs(r.device) {
 			q.figure(peftBar(n.size, n.dtype), got["PEFT, generate, "+n.size.String()]/got[oursName(n.size, n.dtype)])
 		}
 	})

@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+
+	"valence/runtime/torch"
 )
 
 // Machine is where it was measured.
@@ -17,6 +20,7 @@ type Machine struct {
 	Cores       int      `json:"cores"`
 	Threads     int      `json:"threads"` // of ours and of each peer
 	MemoryBytes int64    `json:"memory_bytes"`
+	Device      string   `json:"device,omitempty"` // the GPU that both sides compute on, if any
 }
 
 // Versions are those of what was measured.
@@ -53,6 +57,17 @@ func thisMachine(threads int) Machine {
 	n, _ := strconv.ParseInt(kilobytes, 10, 64) // 0 where it is not known
 	m.MemoryBytes = n * 1024
 	return m
+}
+
+// gpu is the name of a GPU as NVIDIA's driver tells it, or else its number.
+func gpu(d torch.Device) string {
+	cards, _ := filepath.Glob("/proc/driver/nvidia/gpus/*/information") // the pattern is sound
+	if len(cards) == 1 {
+		if name := field(cards[0], "Model"); name != "" {
+			return name
+		}
+	}
+	return d.String()
 }
 
 // isa picks the instruction sets that matter out of all flags.

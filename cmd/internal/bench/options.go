@@ -20,6 +20,7 @@ type Options struct {
 	Questions []string // names; empty asks all
 	Rounds    int      // of each comparison, at least MinRounds
 	Threads   int      // of ours and of each peer; at least 1
+	Device    string   // of ours and of PEFT, as torch.Resolve reads it; "" is the CPU
 	Large     string   // shape of the large base: "mt0-large", or "tiny" to try the command
 	Cache     string   // folder that keeps the large base and what is converted from it
 	Python    string   // interpreter that has the peers, "" to do without them
@@ -62,4 +63,22 @@ func (o *Options) Validate() error {
 // asked tells whether a question is asked.
 func (o *Options) asked(name string) bool {
 	return len(o.Questions) == 0 || slices.Contains(o.Questions, name)
+}
+
+// device is where both sides compute.
+func (o *Options) device() (torch.Device, error) {
+	if o.Device == "" {
+		return torch.CPU, nil
+	}
+	d, why, err := torch.Resolve(o.Device)
+	return d, errors.Join(why, err)
+}
+
+// dtypes are the configured types that are measured on a device. Those that pack weights are
+// for the CPU alone.
+func dtypes(d torch.Device) []string {
+	if d.IsCUDA() {
+		return []string{"auto"}
+	}
+	return []string{"auto", "int8"}
 }

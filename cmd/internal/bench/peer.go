@@ -45,7 +45,7 @@ func (r *run) startPeer(ctx context.Context, role, model string, more ...string)
 	if err := os.WriteFile(script, peers.Script, 0o600); err != nil {
 		return nil, err
 	}
-	args := append([]string{script, role, model, "--threads", strconv.Itoa(r.o.Threads)}, more...)
+	args := append([]string{script, role, model, "--threads", strconv.Itoa(r.o.Threads), "--device", r.device.String()}, more...)
 	p := &peer{cmd: exec.CommandContext(ctx, r.o.Python, args...), said: &tail{}}
 	p.cmd.Env = peerEnv(os.Environ())
 	p.cmd.Stderr = p.said

@@ -44,7 +44,7 @@ func fakePeer(t *testing.T, script string) *run {
 
 func TestPeer(t *testing.T) {
 	r := fakePeer(t, `
-[ -s "$1" ] && [ "$2 $3 $4 $5 $6" = "peft MODEL --threads 2 --more" ] || { echo "called with $*" >&2; exit 1; }
+[ -s "$1" ] && [ "$2 $3 $4 $5 $6 $7 $8" = "peft MODEL --threads 2 --device cpu --more" ] || { echo "called with $*" >&2; exit 1; }
 echo '{"versions": {"torch": "2.11.0"}}'
 read line; case $line in *'"op":"step"'*) echo '{"seconds": 0.25}';; *) echo '{"error": "what?"}';; esac
 read line; echo '{"error": "OutOfMemory"}'

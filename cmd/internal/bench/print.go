@@ -10,6 +10,9 @@ import (
 // PrintHead says where it is measured.
 func (r *Report) PrintHead(out io.Writer) error {
 	m, v := r.Machine, r.Versions
+	if m.Device != "" {
+		m.CPU = m.Device + "; " + m.CPU
+	}
 	_, err := fmt.Fprintf(out, "%s, %d cores (%s), %d threads, %s of memory\nvalence %s, libtorch %s, %s%s\nlarge base: %s; %d rounds\n",
 		m.CPU, m.Cores, strings.Join(m.ISA, " "), m.Threads, gigabytes(m.MemoryBytes), v.Valence, v.Libtorch, v.Go, v.peers(), r.Shape, r.Rounds)
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"time"
 
 	"valence/runtime/mt5"
@@ -13,27 +14,32 @@ import (
 )
 
 // saturated is a batch that is large enough for the products to be all that counts.
-var saturated = size{crowd, 32}
+func saturated(d torch.Device) size {
+	if d.IsCUDA() {
+		return size{16 * crowd, 32}
+	}
+	return size{crowd, 32}
+}
 
 func rooflineBar(dtype string) string {
 	return dtype + ", saturated throughput, share of the best sustained product"
 }
 
-func rooflineQuestion() (*Question, asker) {
+func rooflineQuestion(d torch.Device) (*Question, asker) {
 	q := &Question{Name: "roofline", Title: "how much of this machine's rate of matrix products a saturated forward reaches"}
-	for _, dtype := range []string{"auto", "int8"} {
+	for _, dtype := range dtypes(d) {
 		q.Bars = append(q.Bars, &Bar{Name: rooflineBar(dtype), Need: 0.8, Unit: "share"})
 	}
 	return q, askRoofline
 }
 
 func askRoofline(ctx context.Context, r *run, q *Question) error {
-	for _, dtype := range []string{"auto", "int8"} {
+	for _, dtype := range dtypes(r.device) {
 		if err := r.roofline(ctx, q, dtype); err != nil {
 			return fmt.Errorf("%s: %w", dtype, err)
 		}
 	}
-	q.note("products have the model's own shapes at 2,048 and 8,192 rows, and 4,096 x 4,096 (rows x in x out); the fastest counts. A forward's work is that of its projections and of the attention's two products")
+	q.note("products have the model's own shapes at the rows of the batch and at four times those, and 4,096 x 4,096 (rows x in x out); the fastest counts. A forward's work is that of its projections and of the attention's two products")
 	return nil
 }
 
@@ -55,9 +61,10 @@ func (r *run) roofline(ctx context.Context, q *Question, dtype string) (err erro
 	if err := base.Close(); err != nil {
 		return err
 	}
-	b := makeBatch(base.Config, saturated.rows, saturated.tokens, adapters, 1)
-	work := forwardWork(base.Config, saturated.rows, saturated.tokens)
-	forward := fmt.Sprintf("%s (%s), forward of %v", dtype, m.Precision(), saturated)
+	full := saturated(r.device)
+	b := makeBatch(base.Config, full.rows, full.tokens, adapters, 1)
+	work := forwardWork(base.Config, full.rows, full.tokens)
+	forward := fmt.Sprintf("%s (%s), forward of %v", dtype, m.Precision(), full)
 	arms := []arm{{forward, "GFLOP/s", func(ctx context.Context) (float64, error) {
 		ms, err := least(func() error { return b.score(ctx, m) })
 		return work / ms / 1e6, err
@@ -95,8 +102,8 @@ func (p product) String() string { return fmt.Sprintf("%d x %d x %d", p.rows, p.
 
 // products are the model's own at the rows of a saturated batch, alone and joined, one of
 // them at four times the rows, and a large square one.
-func products(c *spec.Config) []product {
-	rows := saturated.rows * saturated.tokens
+func products(c *spec.Config, full size) []product {
+	rows := full.rows * full.tokens
 	return []product{
 		{rows, 4096, 4096}, {4 * rows, c.DModel, 2 * c.DFF},
 		{rows, c.DModel, c.DInner()}, {rows, c.DModel, 3 * c.DInner()},
@@ -107,7 +114,7 @@ func products(c *spec.Config) []product {
 // productArms time products in the type of the model.
 func productArms(thread *torch.Thread, c *spec.Config, m *mt5.Model) []arm {
 	var out []arm
-	for _, p := range products(c) {
+	for _, p := range products(c, saturated(thread.Device())) {
 		out = append(out, arm{fmt.Sprintf("%s, product %v", m.Precision(), p), "GFLOP/s", func(ctx context.Context) (float64, error) {
 			seconds := 0.0
 			err := thread.Do(ctx, torch.Serving, func(s *torch.Scope) (err error) {
@@ -131,6 +138,9 @@ var formats = map[string]torch.Format{
 // time is the least time of a few, of products with the packed weight and, in float32,
 // with the weight as libtorch has it.
 func (p product) time(s *torch.Scope, precision string) (float64, error) {
+	if s.Device().IsCUDA() {
+		return p.timeQueued(s)
+	}
 	x := s.Full(0.5, torch.Float32, int64(p.rows), int64(p.in))
 	w := s.Full(0.25, torch.Float32, int64(p.out), int64(p.in))
 	var packed torch.Packed
@@ -153,4 +163,41 @@ func (p product) time(s *torch.Scope, precision string) (float64, error) {
 		s.Keep(mark)
 	}
 	return best, s.Err()
+}
+
+// queued is how many products are given to a GPU at once, so that none waits for the host.
+const queued = 20
+
+// timeQueued is the least time of a product in bfloat16 on a GPU, of numbers that are not
+// alike: a GPU multiplies zeros faster.
+func (p product) timeQueued(s *torch.Scope) (float64, error) {
+	x, w := scattered(s, p.rows, p.in), scattered(s, p.out, p.in)
+	best := math.Inf(1)
+	for range 4 {
+		mark := s.Mark()
+		start := time.Now()
+		for range queued {
+			y := s.Linear(x, w)
+			s.Keep(mark, y)
+		}
+		if _, err := s.ReadFloat32s(s.Narrow(s.Narrow(s.Linear(x, w), 0, 0, 1), 1, 0, 1)); err != nil { // waits for all
+			return 0, err
+		}
+		best = min(best, time.Since(start).Seconds()/(queued+1))
+		s.Keep(mark)
+	}
+	return best, s.Err()
+}
+
+// scattered is a matrix of normally distributed numbers.
+func scattered(s *torch.Scope, rows, columns int) torch.Tensor {
+	random := rand.New(rand.NewPCG(uint64(rows), uint64(columns)))
+	some := make([]float32, 1<<16)
+	for i := range some {
+		some[i] = float32(random.NormFloat64())
+	}
+	n := (rows*columns + len(some) - 1) / len(some)
+	all := s.IndexSelect(s.Float32s(some, 1, int64(len(some))), 0, s.Int64s(make([]int64, n), int64(n)))
+	flat := s.Narrow(s.Reshape(all, -1), 0, 0, int64(rows*columns))
+	return s.To(s.Reshape(flat, int64(rows), int64(columns)), torch.BFloat16)
 }

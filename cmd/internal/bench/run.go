@@ -16,6 +16,7 @@ type run struct {
 	o      Options
 	report *Report
 	dir    string // for this run alone
+	device torch.Device
 	thread *torch.Thread
 	lock   *turn
 	asking string // name of the question
@@ -37,7 +38,13 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
 	r.lock = newTurn(o.Lock)
-	r.thread = torch.Start(torch.Options{Device: torch.CPU, Threads: o.Threads})
+	if r.device, err = o.device(); err != nil {
+		return nil, err
+	}
+	if r.device.IsCUDA() {
+		r.report.Machine.Device = gpu(r.device)
+	}
+	r.thread = torch.Start(torch.Options{Device: r.device, Threads: o.Threads})
 	defer func() { err = errors.Join(err, r.thread.Close()) }()
 	if err := r.learnVersions(ctx); err != nil {
 		return nil, err
@@ -51,9 +58,9 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 
 func (r *run) all(ctx context.Context) error {
 	r.o.Started(r.report)
-	for _, make := range questions() {
+	for _, make := range questions(r.device) {
 		q, ask := make()
-		if !r.o.asked(q.Name) {
+		if !r.o.asked(q.Name) || ask == nil {
 			r.report.LeftOut = append(r.report.LeftOut, q.Name)
 			continue
 		}

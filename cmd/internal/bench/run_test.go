@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"valence/runtime/torch"
 )
 
 // quiet is a run that is told of by nobody.
@@ -149,7 +151,7 @@ func TestQuestions(t *testing.T) {
 		t.Errorf("questions: %v", names)
 	}
 	bars := 0
-	for _, make := range questions() {
+	for _, make := range questions(torch.CPU) {
 		q, _ := make()
 		seen := map[string]bool{}
 		for _, b := range q.Bars {

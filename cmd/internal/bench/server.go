@@ -37,7 +37,7 @@ func (r *run) serve(ctx context.Context, base string, more ...string) (*server, 
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"serve", "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(data, "state"), "--base", base, "--device", "cpu", "--threads", strconv.Itoa(r.o.Threads)}
+	args := []string{"serve", "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(data, "state"), "--base", base, "--device", r.device.String(), "--threads", strconv.Itoa(r.o.Threads)}
 	s := &server{cmd: exec.CommandContext(ctx, r.o.Self, append(args, more...)...), said: &tail{}, exit: make(chan error, 1)}
 	s.cmd.Stderr, s.cmd.Env = s.said, ownEnv(os.Environ())
 	start := time.Now()

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strings"
 
@@ -113,7 +114,7 @@ func randomTensors(ctx context.Context, config *spec.Config) ([]safetensors.Tens
 	weights := config.Weights()
 	out := make([]safetensors.Tensor, len(weights))
 	work, ctx := errgroup.WithContext(ctx)
-	work.SetLimit(2)
+	work.SetLimit(runtime.NumCPU())
 	for i, w := range weights {
 		work.Go(func() error {
 			out[i] = safetensors.Tensor{Name: w.Name, DType: safetensors.BF16, Shape: w.Shape, Data: randomWeight(config, w)}

@@ -1,9 +1,10 @@
 """Be measured: run what one would use instead of Valence, one request at a time.
 
-peers.py ROLE MODEL_DIR [--threads N] [--ct2-dir DIR]
+peers.py ROLE MODEL_DIR [--threads N] [--device cpu|cuda:N] [--ct2-dir DIR]
 
 ROLE is one of
-    peft     transformers and PEFT in float32, with one IA3 adapter of PEFT's defaults: "generate", "step" and "train"
+    peft     transformers and PEFT, in float32 on a CPU and bfloat16 on a GPU, with one IA3 adapter of PEFT's defaults:
+             "generate", "step" and "train"
     ct2      CTranslate2 of a merged copy of the base, with no adapter at all: "float32" and "int8"
     load     transformers' from_pretrained: "load"
     convert  write DIR for ct2, unless it is there, and end
@@ -27,6 +28,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("role", choices=["peft", "ct2", "load", "convert"])
 parser.add_argument("model")
 parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--device", default="cpu")
 parser.add_argument("--ct2-dir")
 args = parser.parse_args()
 torch.set_num_threads(args.threads)
@@ -40,10 +42,17 @@ def answer(**fields):
     print(json.dumps(fields), file=answers, flush=True)
 
 
+def now():
+    """The time when the device has done what it was given."""
+    if args.device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def timed(work):
-    start = time.perf_counter()
+    start = now()
     work()
-    return time.perf_counter() - start
+    return now() - start
 
 
 def from_pretrained():
@@ -58,11 +67,13 @@ class Peft:
     def __init__(self):
         from peft import IA3Config, get_peft_model
 
-        self.model = get_peft_model(from_pretrained().float(), IA3Config(task_type="SEQ_2_SEQ_LM")).eval()
+        dtype = torch.float32 if args.device == "cpu" else torch.bfloat16
+        base = from_pretrained().to(args.device, dtype)
+        self.model = get_peft_model(base, IA3Config(task_type="SEQ_2_SEQ_LM")).eval()
         self.optimiser = None
 
     def inputs(self, ids):
-        ids = torch.tensor(ids)
+        ids = torch.tensor(ids, device=args.device)
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
     @torch.inference_mode()
@@ -73,7 +84,7 @@ class Peft:
     @torch.inference_mode()
     def step(self, ids, **_):
         inputs = self.inputs(ids)
-        start = torch.zeros((len(ids), 1), dtype=torch.long)
+        start = torch.zeros((len(ids), 1), dtype=torch.long, device=args.device)
         return {"seconds": timed(lambda: self.model(**inputs, decoder_input_ids=start))}
 
     def train(self, ids, labels, pad, rate, steps, **_):
@@ -82,18 +93,18 @@ class Peft:
 
             self.optimiser = torch.optim.AdamW([p for p in self.model.parameters() if p.requires_grad], lr=rate)
             self.schedule = get_linear_schedule_with_warmup(self.optimiser, 0, steps)
-        x = torch.tensor([row + [0] * (pad - len(row)) for row in ids])
-        mask = torch.tensor([[1] * len(row) + [0] * (pad - len(row)) for row in ids])
+        x = torch.tensor([row + [0] * (pad - len(row)) for row in ids], device=args.device)
+        mask = torch.tensor([[1] * len(row) + [0] * (pad - len(row)) for row in ids], device=args.device)
         width = max(map(len, labels))
-        y = torch.tensor([row + [-100] * (width - len(row)) for row in labels])
-        start = time.perf_counter()
+        y = torch.tensor([row + [-100] * (width - len(row)) for row in labels], device=args.device)
+        start = now()
         loss = self.model(input_ids=x, attention_mask=mask, labels=y).loss
         loss.backward()
         self.optimiser.step()
         self.schedule.step()
         self.optimiser.zero_grad()
         loss = loss.item()
-        return {"seconds": time.perf_counter() - start, "loss": loss}
+        return {"seconds": now() - start, "loss": loss}
 
 
 class CTranslate2:
@@ -122,7 +133,7 @@ class Load:
 
     def load(self, **_):
         kept = []
-        seconds = timed(lambda: kept.append(from_pretrained()))
+        seconds = timed(lambda: kept.append(from_pretrained().to(args.device)))
         kept.clear()
         gc.collect()
         return {"seconds": seconds}
@@ -153,7 +164,9 @@ def convert():
 
 
 def versions():
-    names = ("torch", "transformers", "peft", "ctranslate2")
+    names = ["torch", "transformers", "peft"]
+    if args.device == "cpu":
+        names.append("ctranslate2")
     return {"python": sys.version.split()[0], **{name: importlib.metadata.version(name) for name in names}}
 
 
