@@ -36,7 +36,12 @@ func (p *pass) index(rows []int64) torch.Tensor {
 // recall projects the encoder's states for one layer.
 func (p *pass) recall(x torch.Tensor, a attention, in inputs, index torch.Tensor) keyValue {
 	kv := p.keysValues(x, a, in.rows, in.length)
-	return keyValue{p.spread(kv.k, index), p.spread(kv.v, index)}
+	return keyValue{k: p.spread(kv.k, index), v: p.spread(kv.v, index)}
+}
+
+// recallFlat is recall of texts end to end; of is the text of each sequence.
+func (p *pass) recallFlat(x torch.Tensor, a attention, of []int64) keyValue {
+	return keyValue{k: p.project(x, a.k, p.sc), v: p.project(x, a.v, p.sc), lengths: p.lengths, of: of}
 }
 
 // spread gives each sequence what its row has.
@@ -104,15 +109,22 @@ func (p *pass) decoderBlock(x torch.Tensor, b block, n, l int64, before keyValue
 }
 
 func (p *pass) causalAttention(x torch.Tensor, a attention, n, l int64, before keyValue, bias torch.Tensor) (h torch.Tensor, seen keyValue) {
+	if p.lengths != nil {
+		return p.flatAttention(x, a), keyValue{}
+	}
 	q := p.heads(p.project(x, a.q, p.sc), n, l)
 	seen = p.keysValues(x, a, n, l)
 	if before.k.Defined() {
-		seen = keyValue{p.s.Cat(2, before.k, seen.k), p.s.Cat(2, before.v, seen.v)}
+		seen = keyValue{k: p.s.Cat(2, before.k, seen.k), v: p.s.Cat(2, before.v, seen.v)}
 	}
 	return p.project(p.merge(p.attend(q, seen, bias), n, l), a.o, p.sc), seen
 }
 
 func (p *pass) crossAttention(x torch.Tensor, a attention, n, l int64, mem keyValue, mask torch.Tensor) torch.Tensor {
+	if mem.lengths != nil {
+		q := p.project(x, a.q, p.sc)
+		return p.project(p.s.Attend(q, mem.k, mem.v, p.m.config.Heads, p.lengths, mem.lengths, mem.of, torch.Tensor{}), a.o, p.sc)
+	}
 	q := p.heads(p.project(x, a.q, p.sc), n, l)
 	return p.project(p.merge(p.attend(q, mem, mask), n, l), a.o, p.sc)
 }

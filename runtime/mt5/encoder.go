@@ -15,13 +15,19 @@ type inputs struct {
 	mask         torch.Tensor // [B, 1, 1, T]: 0 for tokens and -inf for padding; none when nothing is padded
 }
 
-// pad measures rows, which are to be filled up to the longest.
-func (p *pass) pad(rows [][]int32) inputs {
+// measure gives a batch whose texts lie end to end.
+func measure(rows [][]int32) inputs {
 	in := inputs{rows: int64(len(rows)), texts: rows}
 	for _, row := range rows {
 		in.lengths = append(in.lengths, int64(len(row)))
 		in.length = max(in.length, int64(len(row)))
 	}
+	return in
+}
+
+// pad measures rows, which are to be filled up to the longest.
+func (p *pass) pad(rows [][]int32) inputs {
+	in := measure(rows)
 	mask := make([]float32, in.rows*in.length)
 	padded := false
 	hidden := float32(math.Inf(-1))
@@ -48,6 +54,17 @@ func (p *pass) padded(in inputs) torch.Tensor {
 		}
 	}
 	return p.s.Int64s(ids, in.rows, in.length)
+}
+
+// endToEnd lays the texts one after the other: [tokens] int64.
+func (p *pass) endToEnd(in inputs) torch.Tensor {
+	ids := make([]int64, 0, in.rows*in.length)
+	for _, row := range in.texts {
+		for _, id := range row {
+			ids = append(ids, int64(id))
+		}
+	}
+	return p.s.Int64s(ids, int64(len(ids)))
 }
 
 // encode gives the encoder's states [B, T, D].
@@ -77,13 +94,7 @@ func (st *stack) inPanels() bool { return len(st.blocks) > 0 && st.blocks[0].ff.
 // call.
 func (p *pass) encodePacked(in inputs) torch.Tensor {
 	m, s := p.m, p.s
-	ids := make([]int64, 0, in.rows*in.length)
-	for _, row := range in.texts {
-		for _, id := range row {
-			ids = append(ids, int64(id))
-		}
-	}
-	x := p.embed(s.Int64s(ids, int64(len(ids))))
+	x := p.embed(p.endToEnd(in))
 	p.sawPacked(0, x, in)
 	distances := s.Distances(m.encoder.bias.rows(s, 0, in.length))
 	for i, b := range m.encoder.blocks {
@@ -138,14 +149,28 @@ func (p *pass) encoderBlock(x torch.Tensor, b block, in inputs, bias torch.Tenso
 }
 
 func (p *pass) selfAttention(x torch.Tensor, a attention, in inputs, bias torch.Tensor) torch.Tensor {
+	if p.lengths != nil {
+		return p.flatAttention(x, a)
+	}
 	q := p.heads(p.project(x, a.q, p.sc), in.rows, in.length)
 	kv := p.keysValues(x, a, in.rows, in.length)
 	return p.project(p.merge(p.attend(q, kv, bias), in.rows, in.length), a.o, p.sc)
 }
 
-// keyValue is what an attention looks up: both [B, H, T, K].
-type keyValue struct{ k, v torch.Tensor }
+// flatAttention is the attention of texts end to end, each to itself.
+func (p *pass) flatAttention(x torch.Tensor, a attention) torch.Tensor {
+	q, k, v := p.project(x, a.q, p.sc), p.project(x, a.k, p.sc), p.project(x, a.v, p.sc)
+	return p.project(p.s.Attend(q, k, v, p.m.config.Heads, p.lengths, p.lengths, nil, p.distances), a.o, p.sc)
+}
+
+// keyValue is what an attention looks up: both [B, H, T, K], or [1, tokens, H*K] of the texts
+// of a flat pass, where it has lengths.
+type keyValue struct {
+	k, v    torch.Tensor
+	lengths []int64
+	of      []int64 // text that each sequence looks at, or nil where sequence i looks at text i
+}
 
 func (p *pass) keysValues(x torch.Tensor, a attention, b, t int64) keyValue {
-	return keyValue{p.heads(p.project(x, a.k, p.sc), b, t), p.heads(p.project(x, a.v, p.sc), b, t)}
+	return keyValue{k: p.heads(p.project(x, a.k, p.sc), b, t), v: p.heads(p.project(x, a.v, p.sc), b, t)}
 }

@@ -11,9 +11,17 @@ type pass struct {
 	s  *torch.Scope
 	sc scales // vectors of the rows that run now
 	noise
+	flat
 	// watch, if any, sees the residual stream after the embedding (layer 0), after
 	// each layer and after the final norm.
 	watch func(layer int, x torch.Tensor)
+}
+
+// flat is a pass over texts that lie end to end, [1, tokens, D], where it has lengths: without
+// padding, each attending to itself by the stack's distances.
+type flat struct {
+	lengths   []int64
+	distances torch.Tensor // [H, 2n-1]
 }
 
 // noise is a pass's dropout; the zero noise drops nothing.
@@ -51,7 +59,7 @@ func (p *pass) norm(x, w torch.Tensor) torch.Tensor {
 func (p *pass) project(x torch.Tensor, l linear, sc scales) torch.Tensor {
 	y, out := p.unscaled(x, l, sc)
 	if out.Defined() {
-		y = p.s.Scale(y, out)
+		y = p.s.Scale(y, out, p.lengths)
 	}
 	return y
 }
@@ -60,7 +68,7 @@ func (p *pass) project(x torch.Tensor, l linear, sc scales) torch.Tensor {
 // none.
 func (p *pass) unscaled(x torch.Tensor, l linear, sc scales) (y, out torch.Tensor) {
 	if sc.in != nil && sc.in[l.id].Defined() {
-		x = p.s.Scale(x, sc.in[l.id])
+		x = p.s.Scale(x, sc.in[l.id], p.lengths)
 	}
 	if sc.out != nil {
 		out = sc.out[l.id]
@@ -84,10 +92,12 @@ func (p *pass) merge(x torch.Tensor, b, t int64) torch.Tensor {
 
 // feedForward is [B, T, D] to [B, T, D].
 func (p *pass) feedForward(x torch.Tensor, ff feedForward) torch.Tensor {
-	h := p.activate(p.project(x, ff.wi0, p.sc))
+	h := p.project(x, ff.wi0, p.sc)
 	if p.m.config.Gated {
 		up, out := p.unscaled(x, ff.wi1, p.sc)
-		h = p.s.Gate(h, up, out)
+		h = p.s.Gate(h, up, out, activations[p.m.config.Activation], p.lengths)
+	} else {
+		h = p.activate(h)
 	}
 	return p.project(p.drop(h), ff.wo, p.sc)
 }

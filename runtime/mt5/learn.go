@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"valence/runtime/mt5/spec"
 	"valence/runtime/torch"
@@ -82,6 +83,8 @@ func (m *Model) study(ctx context.Context, l *spec.Lesson) (*study, error) {
 		return nil, err
 	}
 	st := &study{m: m, ctx: ctx, lesson: l, layout: newLayout(m.config), plan: &plan{}}
+	// What is dropped, and what a GPU or libtorch's own types need, is padded.
+	st.flat = l.Dropout == 0 && m.dtype == torch.Float32 && !m.thread.Device().IsCUDA()
 	if _, err := st.layout.widen(l.Sites); err != nil {
 		return nil, err
 	}
@@ -157,7 +160,8 @@ func (m *Model) checkChoice(c spec.Choice) error {
 	return m.checkIDs(c.Among)
 }
 
-// forward runs the encoder and the decoder: [sequences, length, D].
+// forward runs the encoder and the decoder: [sequences, length, D], or [1, sequences * length,
+// D] where they lie end to end.
 func (st *study) forward() (*value, error) {
 	if err := st.begin(); err != nil {
 		return nil, err
@@ -174,8 +178,12 @@ const none = -1
 
 func (st *study) encode() (*value, error) {
 	m := st.m
-	var bias torch.Tensor
+	var bias torch.Tensor // of positions, or by distance where the texts lie end to end
 	x, err := st.run(none, none, nil, func(p *pass, _ []torch.Tensor) torch.Tensor {
+		if st.flat {
+			bias = st.keep(p.s, p.s.Distances(m.encoder.bias.rows(p.s, 0, st.in.length)))
+			return p.s.Unsqueeze(p.embed(p.endToEnd(st.in)), 0)
+		}
 		bias = st.keep(p.s, p.encoderBias(st.in))
 		return p.drop(p.embed(p.padded(st.in)))
 	})
@@ -184,6 +192,9 @@ func (st *study) encode() (*value, error) {
 			return nil, err
 		}
 		x, err = st.run(b.self.q.id, b.ff.wo.id, []*value{x}, func(p *pass, x []torch.Tensor) torch.Tensor {
+			if st.flat {
+				p.flat = flat{st.in.lengths, bias}
+			}
 			return p.encoderBlock(x[0], b, st.in, bias)
 		})
 	}
@@ -197,17 +208,26 @@ func (st *study) encode() (*value, error) {
 
 func (st *study) decode(states *value) (*value, error) {
 	m, n, l := st.m, int64(len(st.plan.sequences)), st.plan.length
-	var mask torch.Tensor
+	lengths := slices.Repeat([]int64{l}, int(n))
+	var mask, distances torch.Tensor
 	x, err := st.run(none, none, nil, func(p *pass, _ []torch.Tensor) torch.Tensor {
+		x := p.embed(p.s.Int64s(st.plan.ids(m.config.StartID), n, l))
+		if st.flat {
+			distances = st.keep(p.s, p.s.Distances(m.decoder.bias.rows(p.s, 0, l)))
+			return p.s.Reshape(x, 1, n*l, -1)
+		}
 		mask = st.keep(p.s, p.spread(st.in.mask, st.index))
-		return p.drop(p.embed(p.s.Int64s(st.plan.ids(m.config.StartID), n, l)))
+		return p.drop(x)
 	})
 	for _, b := range m.decoder.blocks {
 		if err != nil {
 			return nil, err
 		}
 		x, err = st.run(b.self.q.id, b.ff.wo.id, []*value{x, states}, func(p *pass, x []torch.Tensor) torch.Tensor {
-			mem := p.recall(x[1], b.cross, st.in, st.index)
+			mem := st.recall(p, x[1], b.cross)
+			if st.flat {
+				p.flat = flat{lengths, distances}
+			}
 			p.sc = p.spreadScales(st.index)
 			next, _ := p.decoderBlock(x[0], b, n, l, keyValue{}, m.decoder.bias.rows(p.s, 0, l), mem, mask)
 			return next
@@ -219,6 +239,15 @@ func (st *study) decode(states *value) (*value, error) {
 	return st.run(none, none, []*value{x}, func(p *pass, x []torch.Tensor) torch.Tensor {
 		return p.drop(p.norm(x[0], m.decoder.finalNorm))
 	})
+}
+
+// recall projects the encoder's states for one layer's sequences.
+func (st *study) recall(p *pass, states torch.Tensor, a attention) keyValue {
+	if !st.flat {
+		return p.recall(states, a, st.in, st.index)
+	}
+	p.flat = flat{lengths: st.in.lengths}
+	return p.recallFlat(states, a, st.rows)
 }
 
 // spreadScales gives each sequence the vectors of its row.

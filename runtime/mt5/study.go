@@ -17,10 +17,12 @@ type study struct {
 	layout layout
 	plan   *plan
 	learn  bool // gradients will be wanted
+	flat   bool // texts and sequences lie end to end
 
 	own     *torch.Scope // what lives from one turn to the next
 	in      inputs
-	index   torch.Tensor // row of each sequence, or none when they are the rows
+	rows    []int64      // row of each sequence, or nil when they are the rows
+	index   torch.Tensor // the same on the device
 	vectors torch.Tensor // [B, width] float32: each row's
 	taught  torch.Tensor // [B, width] float32: gradients with respect to them
 	keys    torch.Tensor // [B] int64, for dropout
@@ -68,9 +70,14 @@ func (st *study) begin() error {
 			all = append(all, v...)
 		}
 		n, width := int64(len(l.Rows)), int64(st.layout.width)
-		st.in = p.pad(ids)
-		st.in.mask = st.keep(s, st.in.mask)
-		st.index = st.keep(s, p.index(st.plan.rows(len(l.Rows))))
+		if st.flat {
+			st.in = measure(ids)
+		} else {
+			st.in = p.pad(ids)
+			st.in.mask = st.keep(s, st.in.mask)
+		}
+		st.rows = st.plan.rows(len(l.Rows))
+		st.index = st.keep(s, p.index(st.rows))
 		table := s.Float32s(all, int64(len(l.Vectors)), width)
 		st.vectors = st.keep(s, s.IndexSelect(table, 0, s.Int64s(runs, n)))
 		st.keys = st.keep(s, s.Int64s(keys, n))

@@ -67,6 +67,57 @@ VECTOR void mix(const float *s, int64_t keys, const float *by, const float *valu
   }
 }
 
+// turn lays rows [n, width] as columns, [width, whole(n)], and zeros after them.
+VECTOR void turn(const float *rows, int64_t stride, int64_t n, int64_t width, float *to) {
+  int64_t all = (n + kLanes - 1) / kLanes * kLanes;
+  for (int64_t d = 0; d < width; d++) {
+    for (int64_t j = 0; j < n; j++) to[d * all + j] = rows[j * stride + d];
+    for (int64_t j = n; j < all; j++) to[d * all + j] = 0;
+  }
+}
+
+// fill_up copies rows [n, width] and gives them zeros up to whole(width).
+VECTOR void fill_up(const float *rows, int64_t stride, int64_t n, int64_t width, float *to) {
+  int64_t all = (width + kLanes - 1) / kLanes * kLanes;
+  for (int64_t j = 0; j < n; j++) {
+    for (int64_t d = 0; d < width; d++) to[j * all + d] = rows[j * stride + d];
+    for (int64_t d = width; d < all; d++) to[j * all + d] = 0;
+  }
+}
+
+// spread adds rows [kQueries, columns], weighted by s [kQueries, keys], to sums [n, columns].
+VECTOR void spread(const float *s, int64_t keys, const float *rows, int64_t n, int64_t columns, float *sums) {
+  for (int64_t d = 0; d < columns; d += kLanes) {
+    floats r[kQueries];
+    for (int64_t i = 0; i < kQueries; i++) load(r[i], rows + i * columns + d);
+    for (int64_t j = 0; j < n; j++) {
+      floats sum;
+      load(sum, sums + j * columns + d);
+      for (int64_t i = 0; i < kQueries; i++) sum += s[i * keys + j] * r[i];
+      store(sums + j * columns + d, sum);
+    }
+  }
+}
+
+// slopes makes s [keys], as soften leaves it with by, the weights, and t, the gradients of the weights, those of the scores.
+VECTOR void slopes(float *s, float *t, float by, int64_t keys) {
+  floats sum = {}, a, b;
+  for (int64_t j = 0; j < keys; j += kLanes) {
+    load(a, s + j);
+    load(b, t + j);
+    a *= by;
+    store(s + j, a);
+    sum += a * b;
+  }
+  float along = 0;
+  for (int64_t j = 0; j < kLanes; j++) along += sum[j];
+  for (int64_t j = 0; j < keys; j += kLanes) {
+    load(a, s + j);
+    load(b, t + j);
+    store(t + j, a * (b - along));
+  }
+}
+
 // weights16 is 16 weights from number i on.
 VECTOR void weights16(floats &v, const void *w, bool half, int64_t i) {
   if (!half) {
@@ -123,14 +174,8 @@ int64_t attend_scratch(int64_t keys, int64_t width) {
 CLONES void attend(const Head &h, float *scratch) {
   int64_t n = h.keys, keys = (n + kLanes - 1) / kLanes * kLanes, columns = (h.width + kLanes - 1) / kLanes * kLanes;
   float *turned = scratch, *values = turned + h.width * keys, *s = values + n * columns, *out = s + kQueries * keys;
-  for (int64_t d = 0; d < h.width; d++) {
-    for (int64_t j = 0; j < n; j++) turned[d * keys + j] = h.k[j * h.kv_stride + d];
-    for (int64_t j = n; j < keys; j++) turned[d * keys + j] = 0;
-  }
-  for (int64_t j = 0; j < n; j++) {
-    for (int64_t d = 0; d < h.width; d++) values[j * columns + d] = h.v[j * h.kv_stride + d];
-    for (int64_t d = h.width; d < columns; d++) values[j * columns + d] = 0;
-  }
+  turn(h.k, h.kv_stride, n, h.width, turned);
+  fill_up(h.v, h.kv_stride, n, h.width, values);
   for (int64_t i = 0; i < h.queries; i += kQueries) {
     const float *q[kQueries];
     float by[kQueries];
@@ -143,6 +188,49 @@ CLONES void attend(const Head &h, float *scratch) {
     mix(s, keys, by, values, n, columns, out);
     for (int64_t r = 0; r < some; r++) {
       for (int64_t d = 0; d < h.width; d++) h.out[(i + r) * h.out_stride + d] = out[r * columns + d];
+    }
+  }
+}
+
+int64_t attend_back_scratch(int64_t keys, int64_t width) {
+  return 2 * width * whole(keys) + 3 * keys * whole(width) + kQueries * (2 * whole(keys) + 3 * whole(width));
+}
+
+CLONES void attend_back(const HeadBack &b, float *scratch) {
+  const Head &h = b.head;
+  int64_t n = h.keys, width = h.width, keys = (n + kLanes - 1) / kLanes * kLanes, columns = (width + kLanes - 1) / kLanes * kLanes;
+  float *turned_k = scratch, *turned_v = turned_k + width * keys, *rows_k = turned_v + width * keys, *dk = rows_k + n * columns,
+        *dv = dk + n * columns, *s = dv + n * columns, *t = s + kQueries * keys, *q = t + kQueries * keys, *g = q + kQueries * columns,
+        *out = g + kQueries * columns;
+  turn(h.k, h.kv_stride, n, width, turned_k);
+  turn(h.v, h.kv_stride, n, width, turned_v);
+  fill_up(h.k, h.kv_stride, n, width, rows_k);
+  for (int64_t j = 0; j < 2 * n * columns; j++) dk[j] = 0;  // and dv
+  const float *each_q[kQueries], *each_g[kQueries];
+  const float one[kQueries] = {1, 1, 1, 1};
+  for (int64_t i = 0; i < kQueries; i++) each_q[i] = q + i * columns, each_g[i] = g + i * columns;
+  for (int64_t i = 0; i < h.queries; i += kQueries) {
+    int64_t some = h.queries - i < kQueries ? h.queries - i : kQueries;
+    for (int64_t j = some * columns; j < kQueries * columns; j++) q[j] = g[j] = 0;
+    fill_up(h.q + i * h.q_stride, h.q_stride, some, width, q);
+    fill_up(b.g + i * b.g_stride, b.g_stride, some, width, g);
+    scores(each_q, turned_k, width, keys, s);
+    scores(each_g, turned_v, width, keys, t);
+    for (int64_t r = 0; r < kQueries; r++) {
+      float by = r < some ? soften(s + r * keys, h.bias ? h.bias + (i + r) * h.bias_stride : nullptr, n, keys) : 0;
+      slopes(s + r * keys, t + r * keys, by, keys);
+    }
+    mix(t, keys, one, rows_k, n, columns, out);
+    spread(s, keys, g, n, columns, dv);
+    spread(t, keys, q, n, columns, dk);
+    for (int64_t r = 0; r < some; r++) {
+      for (int64_t d = 0; d < width; d++) b.dq[(i + r) * b.dq_stride + d] = out[r * columns + d];
+    }
+  }
+  for (int64_t j = 0; j < n; j++) {
+    for (int64_t d = 0; d < width; d++) {
+      b.dk[j * b.dkv_stride + d] += dk[j * columns + d];
+      b.dv[j * b.dkv_stride + d] += dv[j * columns + d];
     }
   }
 }

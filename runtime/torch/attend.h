@@ -21,6 +21,20 @@ int64_t attend_scratch(int64_t keys, int64_t width);
 // attend gives the same bits where there are more keys with a bias of minus infinity after the others.
 void attend(const Head &h, float *scratch);
 
+// HeadBack is the way back through a head whose result has the gradient g.
+struct HeadBack {
+  Head head;  // its out is not used
+  const float *g;
+  int64_t g_stride;
+  float *dq;  // is written
+  int64_t dq_stride;
+  float *dk, *dv;  // are added to
+  int64_t dkv_stride;
+};
+
+int64_t attend_back_scratch(int64_t keys, int64_t width);
+void attend_back(const HeadBack &b, float *scratch);
+
 // Absorbed is one head's attention of one query to states [tokens, d] without keys and values: with the head's rows of their
 // matrices wk and wv [width, d] it is wv (softmax(s u) s), u = q wk. by_k and by_v scale u and the sum of the states, where
 // they are not null.

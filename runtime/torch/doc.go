@@ -13,7 +13,7 @@
 //     paper and asks Scope.Err once at its end.
 //   - What a row gives on a CPU does not depend on the rows beside it, to the last
 //     bit, in the operators that serving uses: Encode, Absorbed, PackedLinear,
-//     Attention, RMSNorm, GELUTanh, Scale and Gate.
+//     Attention, Attend, RMSNorm, GELUTanh, Scale and Gate.
 //   - Live counts the handles that exist. It returns to its start when work ends,
 //     and every test of a package above checks it.
 //

@@ -9,6 +9,7 @@
 #include "guard.h"
 #include "product.h"
 #include "rows.h"
+#include "texts.h"
 
 namespace valence {
 namespace {
@@ -34,21 +35,6 @@ struct Projection {
   Vectors in, out;
   Projection(const vl_projection &p, int64_t texts)
       : w(dynamic_cast<const Panels &>(*static_cast<Packed *>(p.w))), in(p.in, texts, w.in), out(p.out, texts, w.out) {}
-};
-
-struct Texts {
-  std::vector<int64_t> start, of;  // first token of each text and the end; text of each token
-  int64_t longest = 0;
-  Texts(const int64_t *lengths, int n) : start(1, 0) {
-    for (int i = 0; i < n; i++) {
-      TORCH_CHECK(lengths[i] > 0, "encode: text ", i, " has ", lengths[i], " tokens");
-      start.push_back(start.back() + lengths[i]);
-      of.insert(of.end(), lengths[i], i);
-      longest = std::max(longest, lengths[i]);
-    }
-  }
-  int64_t texts() const { return start.size() - 1; }
-  int64_t tokens() const { return of.size(); }
 };
 
 const float *weights(void *norm, int64_t d) {
@@ -153,7 +139,7 @@ class Layer {
     const Vectors *out[] = {&q.out, &k.out, &v.out};
     products({{q, aq}, {k, ak}, {v, av}}, n, [&](int64_t which, int64_t token, int64_t column, const float *c, int64_t some) {
       const auto *l = out[which]->of(texts.of[token]);
-      row_product(nullptr, c, l ? l + column : nullptr, y + token * width + which * inner + column, some);
+      row_product(c, l ? l + column : nullptr, y + token * width + which * inner + column, some);
     });
     attend_all(y, width, inner / heads, heads, z, inner);
     Rows a(o.w, n);

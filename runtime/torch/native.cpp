@@ -94,66 +94,6 @@ at::Tensor rms_norm(const at::Tensor &x, const at::Tensor &w, double eps) {
   return scaled.to(w.scalar_type()) * w;
 }
 
-const float *floats(const at::Tensor &x, int64_t at = 0) { return x.defined() ? x.const_data_ptr<float>() + at : nullptr; }
-
-// product is h * u * l, without h where it is not defined: h and u [b, t, d], l [b, 1, d], all contiguous.
-at::Tensor product(const at::Tensor &h, const at::Tensor &u, const at::Tensor &l) {
-  auto out = at::empty_like(u);
-  auto *y = out.data_ptr<float>();
-  int64_t t = u.size(1), d = u.size(2);
-  each(u.size(0) * t, d, [&](int64_t i) { row_product(floats(h, i * d), floats(u, i * d), floats(l, i / t * d), y + i * d, d); });
-  return out;
-}
-
-// product_back is the gradients with respect to h, where it is defined, u and l for a gradient of their product.
-torch::autograd::variable_list product_back(const at::Tensor &g, const at::Tensor &h, const at::Tensor &u, const at::Tensor &l) {
-  auto out = g.contiguous(), dh = h.defined() ? at::empty_like(h) : h, du = at::empty_like(u), dl = at::zeros_like(l);
-  int64_t t = u.size(1), d = u.size(2);
-  auto *to_h = h.defined() ? dh.data_ptr<float>() : nullptr, *to_u = du.data_ptr<float>(), *to_l = dl.data_ptr<float>();
-  each(u.size(0), t * d, [&](int64_t b) {
-    for (int64_t i = b * t * d; i < (b + 1) * t * d; i += d) {
-      row_product_back(floats(out, i), floats(h, i), floats(u, i), floats(l, b * d), to_h ? to_h + i : nullptr, to_u + i, to_l + b * d, d);
-    }
-  });
-  return {dh, du, dl};
-}
-
-struct Scaled : torch::autograd::Function<Scaled> {
-  static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &x, const at::Tensor &l) {
-    auto rows = x.contiguous(), vectors = l.contiguous();
-    ctx->save_for_backward({rows, vectors});
-    return product(at::Tensor(), rows, vectors);
-  }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx, const torch::autograd::variable_list &out) {
-    auto saved = ctx->get_saved_variables();
-    auto grads = product_back(out[0], at::Tensor(), saved[0], saved[1]);
-    return {grads[1], grads[2]};
-  }
-};
-
-struct Gated : torch::autograd::Function<Gated> {
-  static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &h, const at::Tensor &u, const at::Tensor &l) {
-    auto gates = h.contiguous(), rows = u.contiguous(), vectors = l.contiguous();
-    ctx->save_for_backward({gates, rows, vectors});
-    return product(gates, rows, vectors);
-  }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx, const torch::autograd::variable_list &out) {
-    auto saved = ctx->get_saved_variables();
-    return product_back(out[0], saved[0], saved[1], saved[2]);
-  }
-};
-
-bool fits_product(const at::Tensor &u, const at::Tensor &l) {
-  return rows_on_cpu(u) && rows_on_cpu(l) && u.dim() == 3 && l.dim() == 3 && l.size(0) == u.size(0) && l.size(1) == 1 && l.size(2) == u.size(2);
-}
-
-at::Tensor scale(const at::Tensor &x, const at::Tensor &l) { return fits_product(x, l) ? Scaled::apply(x, l) : x * l; }
-
-at::Tensor gate(const at::Tensor &h, const at::Tensor &u, const at::Tensor &l) {
-  if (!l.defined()) return h * u;
-  return rows_on_cpu(h) && h.sizes() == u.sizes() && fits_product(u, l) ? Gated::apply(h, u, l) : h * (u * l);
-}
-
 // attention_on_cpu does not depend on the other rows, nor on masked keys after the others: libtorch's kernel sums in another order
 // when a batch is longer.
 at::Tensor attention_on_cpu(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const std::optional<at::Tensor> &bias) {
@@ -285,14 +225,6 @@ int vl_write(vl_tensor dst, const void *data, size_t size) {
 
 vl_tensor vl_rms_norm(vl_tensor x, vl_tensor w, double eps) {
   return guarded([&]() -> vl_tensor { return new at::Tensor(rms_norm(ref(x), ref(w), eps)); }, nullptr);
-}
-
-vl_tensor vl_scale(vl_tensor x, vl_tensor l) {
-  return guarded([&]() -> vl_tensor { return new at::Tensor(scale(ref(x), ref(l))); }, nullptr);
-}
-
-vl_tensor vl_gate(vl_tensor h, vl_tensor u, vl_tensor l) {
-  return guarded([&]() -> vl_tensor { return new at::Tensor(gate(ref(h), ref(u), l ? ref(l) : at::Tensor())); }, nullptr);
 }
 
 vl_tensor vl_gelu_tanh(vl_tensor x) {

@@ -80,14 +80,6 @@ func rmsNorm(x, w lib.Ctensor, eps float64) lib.Ctensor {
 	return lib.Ctensor(C.vl_rms_norm(C.vl_tensor(x), C.vl_tensor(w), C.double(eps)))
 }
 
-func scale(x, l lib.Ctensor) lib.Ctensor {
-	return lib.Ctensor(C.vl_scale(C.vl_tensor(x), C.vl_tensor(l)))
-}
-
-func gate(h, u, l lib.Ctensor) lib.Ctensor {
-	return lib.Ctensor(C.vl_gate(C.vl_tensor(h), C.vl_tensor(u), C.vl_tensor(l)))
-}
-
 func geluTanh(x lib.Ctensor) lib.Ctensor { return lib.Ctensor(C.vl_gelu_tanh(C.vl_tensor(x))) }
 
 func attention(q, k, v, bias lib.Ctensor) lib.Ctensor {

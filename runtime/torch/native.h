@@ -30,10 +30,6 @@ vl_tensor vl_alias(const void *data, size_t size, const int64_t *shape, int dims
 int vl_write(vl_tensor dst, const void *data, size_t size);
 // vl_rms_norm is x / sqrt(mean(x^2) + eps) * w over the last dimension, the mean taken in float32.
 vl_tensor vl_rms_norm(vl_tensor x, vl_tensor w, double eps);
-// vl_scale is x * l: x [b, t, d], l [b or 1, 1, d].
-vl_tensor vl_scale(vl_tensor x, vl_tensor l);
-// vl_gate is h * u * l: h and u [b, t, d], l [b or 1, 1, d] or NULL.
-vl_tensor vl_gate(vl_tensor h, vl_tensor u, vl_tensor l);
 // vl_gelu_tanh is the tanh approximation of GELU. (gotch's binding leaks the name of the approximation at each call.)
 vl_tensor vl_gelu_tanh(vl_tensor x);
 // vl_linear is x w^T. In float32 on a CPU, batches go to oneDNN, there and back, which picks its kernel by what the

@@ -56,23 +56,6 @@ func (s *Scope) Mul(a, b Tensor) Tensor {
 	return s.take()
 }
 
-// Scale multiplies each row by its vector: x [b, t, d], l [b, 1, d] or one for all.
-func (s *Scope) Scale(x, l Tensor) Tensor {
-	if !s.ok(x, l) {
-		return Tensor{}
-	}
-	return s.own(scale(x.c, l.c))
-}
-
-// Gate is h * u, and times each row's vector where l is not none: h and u [b, t, d],
-// l [b, 1, d] or one for all.
-func (s *Scope) Gate(h, u, l Tensor) Tensor {
-	if !s.ok(h, u) {
-		return Tensor{}
-	}
-	return s.own(gate(h.c, u.c, l.c))
-}
-
 // ReLU is max(x, 0).
 func (s *Scope) ReLU(x Tensor) Tensor {
 	if !s.ok(x) {

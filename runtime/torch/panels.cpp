@@ -16,17 +16,6 @@ namespace {
 
 constexpr float kZero = 128;  // of a row with levels
 
-// walk calls f for each group of every output of a panel: the output's number in the panel, the group's number, and where its
-// numbers begin in the panel.
-template <class F>
-void walk(const Panels &p, int64_t panel, F f) {
-  int64_t columns = p.kernel.columns, group = p.kernel.group;
-  for (int64_t j = 0; j < p.width(panel); j++) {
-    int64_t at = (j / columns * p.groups * columns + j % columns) * group;
-    for (int64_t k = 0; k < p.groups; k++, at += columns * group) f(j, k, at);
-  }
-}
-
 // put lays rows [width, groups], a group of numbers each, into a panel that holds zeros: a part of so many columns after the
 // other, and of a part one group of each row after the other. It turns a line of the cache of each row at a time.
 template <class Group>
@@ -49,18 +38,38 @@ void put(const Panels &p, int64_t panel, const void *rows) {
   put(from, p.width(panel), p.groups, p.kernel.columns, to);
 }
 
-// take gives the weight [out, in] in numbers as products see them.
+// Tile is a part of a weight: outputs of one panel by inputs that are outputs of a panel of the turned weight.
+using Tile = float[kPanel][kPanel];
+
+// lane is where in a panel output j's numbers begin, and apart how far its groups are from one another.
+int64_t lane(const Panels &p, int64_t j) { return (j / p.kernel.columns * p.groups * p.kernel.columns + j % p.kernel.columns) * p.kernel.group; }
+int64_t apart(const Panels &p) { return p.kernel.columns * p.kernel.group; }
+
+// read_tile reads inputs from first on, some of them, of a panel.
 template <class T>
-void take(const Panels &p, const T *from, float *w) {
+void read_tile(const Panels &p, int64_t panel, int64_t first, int64_t some, Tile &tile) {
   int64_t group = p.kernel.group;
-  each(p.panels, p.in * kPanel, [&](int64_t panel) {
-    const T *of = from + panel * p.groups * kPanel * group;
-    walk(p, panel, [&](int64_t j, int64_t k, int64_t at) {
-      int64_t o = panel * kPanel + j;
-      float scale = p.scales.empty() ? 1 : p.scales[o];
-      for (int64_t i = 0; i < std::min(group, p.in - k * group); i++) w[o * p.in + k * group + i] = static_cast<float>(of[at + i]) * scale;
-    });
-  });
+  const T *from = static_cast<const T *>(p.data.const_data_ptr()) + panel * p.groups * kPanel * group;
+  for (int64_t j = 0; j < p.width(panel); j++) {
+    float scale = p.scales.empty() ? 1 : p.scales[panel * kPanel + j];
+    const T *of = from + lane(p, j) + first / group * apart(p);
+    for (int64_t i = 0; i < some; of += apart(p)) {
+      for (int64_t end = std::min(i + group, some), r = 0; i < end; i++, r++) tile[j][i] = static_cast<float>(of[r]) * scale;
+    }
+  }
+}
+
+// write_tile writes the tile as inputs from first on, some of them, of a panel of the turned weight.
+template <class T>
+void write_tile(const Panels &p, int64_t panel, int64_t first, int64_t some, const Tile &tile) {
+  int64_t group = p.kernel.group;
+  T *to = static_cast<T *>(p.data.data_ptr()) + panel * p.groups * kPanel * group;
+  for (int64_t j = 0; j < p.width(panel); j++) {
+    T *of = to + lane(p, j) + first / group * apart(p);
+    for (int64_t i = 0; i < some; of += apart(p)) {
+      for (int64_t end = std::min(i + group, some), r = 0; i < end; i++, r++) of[r] = static_cast<T>(tile[i][j]);
+    }
+  }
 }
 
 at::ScalarType type(Format f) {
@@ -74,21 +83,21 @@ at::ScalarType type(Format f) {
 
 }  // namespace
 
-Panels::Panels(const at::Tensor &weight, const Kernel &kernel)
-    : Packed(weight.size(0), weight.size(1), 0),
-      kernel(kernel),
-      panels((out + kPanel - 1) / kPanel),
-      groups((in + kernel.group - 1) / kernel.group) {
+Panels::Panels(int64_t out, int64_t in, const Kernel &kernel)
+    : Packed(out, in, 0), kernel(kernel), panels((out + kPanel - 1) / kPanel), groups((in + kernel.group - 1) / kernel.group) {
+  data = large_pages({panels * groups * kPanel * kernel.group}, type(kernel.format));
+  bytes = data.nbytes() + out * (kernel.levels ? 8 : 0);
+}
+
+Panels::Panels(const at::Tensor &weight, const Kernel &kernel) : Panels(weight.size(0), weight.size(1), kernel) {
   if (kernel.levels) {
     scales.resize(out);
     sums.resize(out);
   }
-  data = large_pages({panels * groups * kPanel * kernel.group}, type(kernel.format));
   auto w = weight.contiguous();
   at::parallel_for(0, panels, 1, [&](int64_t from, int64_t to) {  // operators within it know that they are not alone
     for (int64_t i = from; i < to; i++) fill(i, w.narrow(0, i * kPanel, width(i)));
   });
-  bytes = data.nbytes() + out * (kernel.levels ? 8 : 0);
 }
 
 void Panels::fill(int64_t panel, at::Tensor w) {
@@ -110,16 +119,24 @@ void Panels::fill(int64_t panel, at::Tensor w) {
   }
 }
 
-at::Tensor Panels::dense() const {
-  auto w = at::empty({out, in}, data.options().dtype(at::kFloat));
-  auto *to = w.data_ptr<float>();
-  switch (data.scalar_type()) {
-    case at::kFloat: take(*this, data.const_data_ptr<float>(), to); break;
-    case at::kChar: take(*this, data.const_data_ptr<int8_t>(), to); break;
-    case at::kHalf: take(*this, data.const_data_ptr<at::Half>(), to); break;
-    default: take(*this, data.const_data_ptr<at::BFloat16>(), to); break;
-  }
-  return w;
+Panels::Panels(const Panels &of, Turned) : Panels(of.in, of.out, of.kernel.levels ? *valence::kernel(Format::bfloat16) : of.kernel) {
+  each(panels, kPanel * in, [&](int64_t panel) {
+    Tile tile;
+    for (int64_t other = 0; other < of.panels; other++) {
+      int64_t first = panel * kPanel, some = width(panel);
+      switch (of.data.scalar_type()) {
+        case at::kFloat: read_tile<float>(of, other, first, some, tile); break;
+        case at::kChar: read_tile<int8_t>(of, other, first, some, tile); break;
+        case at::kHalf: read_tile<at::Half>(of, other, first, some, tile); break;
+        default: read_tile<at::BFloat16>(of, other, first, some, tile); break;
+      }
+      switch (data.scalar_type()) {
+        case at::kFloat: write_tile<float>(*this, panel, other * kPanel, of.width(other), tile); break;
+        case at::kHalf: write_tile<at::Half>(*this, panel, other * kPanel, of.width(other), tile); break;
+        default: write_tile<at::BFloat16>(*this, panel, other * kPanel, of.width(other), tile); break;
+      }
+    }
+  });
 }
 
 void Panels::block(const char *a, const float *steps, int64_t rows, int64_t panel, float *c) const {
@@ -157,11 +174,7 @@ at::Tensor Panels::multiply(const at::Tensor &rows) const {
 }
 
 at::Tensor Panels::across(const at::Tensor &rows) const {
-  if (!turned) {
-    auto *back = &kernel;
-    if (kernel.levels) back = valence::kernel(Format::bfloat16);  // gradients lose too much to 8 bits
-    turned = std::make_unique<Panels>(dense().t(), *back);
-  }
+  if (!turned) turned.reset(new Panels(*this, Turned()));
   return turned->multiply(rows);
 }
 

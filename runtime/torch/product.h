@@ -39,10 +39,13 @@ struct Panels final : Packed {
   int64_t width(int64_t panel) const { return std::min(kPanel, out - panel * kPanel); }
   // block is the product of prepared rows and one panel, c [rows, kPanel]; steps are what prepare returned for them.
   void block(const char *a, const float *steps, int64_t rows, int64_t panel, float *c) const;
-  // dense is the weight [out, in] float32 as products see it.
-  at::Tensor dense() const;
 
  private:
+  struct Turned {};
+  Panels(int64_t out, int64_t in, const Kernel &kernel);  // of zeros
+  // Panels is the weight [in, out] of what of holds, as its products see it; in bfloat16 where it has levels, as gradients lose
+  // too much to 8 bits.
+  Panels(const Panels &of, Turned);
   void fill(int64_t panel, at::Tensor w);  // with w [width, in], rounded to what the panels hold
   mutable std::unique_ptr<Panels> turned;  // W^T, made for the first way back
 };

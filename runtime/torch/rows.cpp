@@ -33,30 +33,19 @@ CLONES void row_norm_back(const float *__restrict g, const float *__restrict x, 
   for (i = 0; i < d; i++) dx[i] = r * g[i] * w[i] - along * x[i];
 }
 
-CLONES void row_product(const float *__restrict h, const float *__restrict u, const float *__restrict l, float *__restrict y, int64_t d) {
-  if (!l) {
-    for (int64_t i = 0; i < d; i++) y[i] = u[i];
-  } else if (h) {
-    for (int64_t i = 0; i < d; i++) y[i] = h[i] * (u[i] * l[i]);
-  } else {
+CLONES void row_product(const float *__restrict u, const float *__restrict l, float *__restrict y, int64_t d) {
+  if (l) {
     for (int64_t i = 0; i < d; i++) y[i] = u[i] * l[i];
+  } else {
+    for (int64_t i = 0; i < d; i++) y[i] = u[i];
   }
 }
 
-CLONES void row_product_back(const float *__restrict g, const float *__restrict h, const float *__restrict u, const float *__restrict l,
-                             float *__restrict dh, float *__restrict du, float *__restrict dl, int64_t d) {
-  if (!h) {
-    for (int64_t i = 0; i < d; i++) {
-      du[i] = g[i] * l[i];
-      dl[i] += g[i] * u[i];
-    }
-    return;
-  }
+CLONES void row_product_back(const float *__restrict g, const float *__restrict u, const float *__restrict l, float *__restrict du,
+                             float *__restrict dl, int64_t d) {
   for (int64_t i = 0; i < d; i++) {
-    float gh = g[i] * h[i];
-    dh[i] = g[i] * u[i] * l[i];
-    du[i] = gh * l[i];
-    dl[i] += gh * u[i];
+    du[i] = g[i] * l[i];
+    dl[i] += g[i] * u[i];
   }
 }
 
@@ -135,4 +124,57 @@ CLONES void row_activate(int kind, const float *h, const float *hl, const float 
   }
   gate16(kind, rest[0], rest[1], rest[2], rest[3], rest[4]);
   for (int64_t j = i; j < d; j++) y[j] = rest[4][j - i];
+}
+
+// activate_back is an activation of 16 numbers and its slope there.
+VECTOR void activate_back(int kind, floats &v, floats &slope) {
+  if (kind == 0) {
+    slope = v > 0.0f ? floats{} + 1.0f : floats{};
+    v *= slope;
+    return;
+  }
+  floats x = v, by = kind == 2 ? x : 1.5957691216057308f * (x + 0.044715f * x * x * x);
+  floats steep = kind == 2 ? floats{} + 1.0f : 1.5957691216057308f * (1.0f + 0.134145f * x * x);
+  sigmoid(by);
+  v = x * by;
+  slope = by + v * (1.0f - by) * steep;
+}
+
+// gate16_back is 16 numbers of row_activate_back.
+VECTOR void gate16_back(int kind, const float *g, const float *h, const float *u, const float *l, float *dh, float *du, float *dl) {
+  floats a, slope, by, over, all;
+  load(a, h);
+  load(by, g);
+  load(over, u);
+  activate_back(kind, a, slope);
+  a *= by;  // the gradient of u l
+  if (l) {
+    load(all, l);
+    floats sum;
+    load(sum, dl);
+    store(dl, sum + a * over);
+    a *= all;
+    over *= all;
+  }
+  store(du, a);
+  store(dh, by * over * slope);
+}
+
+CLONES void row_activate_back(int kind, const float *g, const float *h, const float *u, const float *l, float *dh, float *du, float *dl, int64_t d) {
+  int64_t i = 0;
+  for (; i + kLanes <= d; i += kLanes) gate16_back(kind, g + i, h + i, u + i, l ? l + i : nullptr, dh + i, du + i, l ? dl + i : nullptr);
+  if (i == d) return;
+  float rest[7][kLanes] = {};
+  for (int64_t j = i; j < d; j++) {
+    rest[0][j - i] = g[j];
+    rest[1][j - i] = h[j];
+    rest[2][j - i] = u[j];
+    rest[3][j - i] = l ? l[j] : 1;
+  }
+  gate16_back(kind, rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6]);
+  for (int64_t j = i; j < d; j++) {
+    dh[j] = rest[4][j - i];
+    du[j] = rest[5][j - i];
+    if (l) dl[j] += rest[6][j - i];
+  }
 }

@@ -9,10 +9,10 @@
 float row_norm(const float *x, const float *w, float *y, int64_t d, double eps);
 // row_norm_back is the gradient dx for a gradient g of y.
 void row_norm_back(const float *g, const float *x, const float *w, float r, float *dx, int64_t d);
-// row_product is y = h u l, where h may be null for ones; or y = u where l is null.
-void row_product(const float *h, const float *u, const float *l, float *y, int64_t d);
-// row_product_back gives the gradients dh (not where h is null) and du, and adds that of l to dl.
-void row_product_back(const float *g, const float *h, const float *u, const float *l, float *dh, float *du, float *dl, int64_t d);
+// row_product is y = u l, or y = u where l is null.
+void row_product(const float *u, const float *l, float *y, int64_t d);
+// row_product_back gives the gradient du for a gradient g of y, and adds that of l to dl.
+void row_product_back(const float *g, const float *u, const float *l, float *du, float *dl, int64_t d);
 // row_levels is y = round(x / step) + top + 1 with step = max|x| / top, which it returns; all top + 1 for a row of zeros.
 float row_levels(const float *x, uint8_t *y, int64_t d, int top);
 // row_times is y times a number.
@@ -21,5 +21,9 @@ void row_times(float *y, float by, int64_t d);
 void row_add(const float *c, const float *l, float *x, int64_t d);
 // row_activate is y = f(h hl) u ul, where hl, ul, or u and ul may be null for ones. kind is a vl_activation.
 void row_activate(int kind, const float *h, const float *hl, const float *u, const float *ul, float *y, int64_t d);
+
+// row_activate_back gives the gradients dh and du of y = f(h) u l for a gradient g of y, and adds that of l to dl. l and dl may
+// be null for ones.
+void row_activate_back(int kind, const float *g, const float *h, const float *u, const float *l, float *dh, float *du, float *dl, int64_t d);
 
 #endif

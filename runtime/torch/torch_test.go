@@ -182,27 +182,24 @@ func TestGradients(t *testing.T) {
 // they stand for, there and back, for widths that fill their lanes and that do not.
 func TestRowKernelsEqualOperators(t *testing.T) {
 	th := start(t)
-	noise := func(s *torch.Scope, seed int, shape ...int64) torch.Tensor {
-		n := 1
-		for _, k := range shape {
-			n *= int(k)
-		}
-		v := make([]float32, n)
-		for i := range v {
-			v[i] = float32(math.Sin(float64(seed + 7*i + i*i%13)))
-		}
-		return s.Leaf(s.Float32s(v, shape...))
-	}
 	do(t, th, func(s *torch.Scope) error {
 		for _, d := range []int64{1, 5, 16, 33, 384} {
-			x, w, l, h := noise(s, 1, 3, 4, d), noise(s, 2, d), noise(s, 3, 3, 1, d), noise(s, 4, 3, 4, d)
-			along := noise(s, 5, 3, 4, d)
+			x, w, l, h := wave(s, 1, 3, 4, d), wave(s, 2, d), wave(s, 3, 3, 1, d), wave(s, 4, 3, 4, d)
+			along := wave(s, 5, 3, 4, d)
 			for name, f := range map[string]struct {
 				got, want func() torch.Tensor
 				of        []torch.Tensor
 			}{
-				"scale": {func() torch.Tensor { return s.Scale(x, l) }, func() torch.Tensor { return s.Mul(x, l) }, []torch.Tensor{x, l}},
-				"gate":  {func() torch.Tensor { return s.Gate(h, x, l) }, func() torch.Tensor { return s.Mul(h, s.Mul(x, l)) }, []torch.Tensor{h, x, l}},
+				"scale": {func() torch.Tensor { return s.Scale(x, l, nil) }, func() torch.Tensor { return s.Mul(x, l) }, []torch.Tensor{x, l}},
+				"gate": {func() torch.Tensor { return s.Gate(h, x, l, torch.ActivationGELUNew, nil) }, func() torch.Tensor {
+					return s.Mul(s.To(s.GELUTanh(s.To(h, torch.Float64)), torch.Float32), s.Mul(x, l))
+				}, []torch.Tensor{h, x, l}},
+				"gate of SiLU without vectors": {func() torch.Tensor { return s.Gate(h, x, torch.Tensor{}, torch.ActivationSiLU, nil) }, func() torch.Tensor {
+					return s.Mul(s.SiLU(h), x)
+				}, []torch.Tensor{h, x}},
+				"gate of ReLU": {func() torch.Tensor { return s.Gate(h, x, l, torch.ActivationReLU, nil) }, func() torch.Tensor {
+					return s.Mul(s.ReLU(h), s.Mul(x, l))
+				}, []torch.Tensor{h, x, l}},
 				"norm": {func() torch.Tensor { return s.RMSNorm(x, s.Reshape(w, -1), 1e-6) }, func() torch.Tensor {
 					wide := s.To(x, torch.Float64) // which takes the way of operators
 					return s.To(s.RMSNorm(wide, s.To(w, torch.Float64), 1e-6), torch.Float32)

@@ -22,7 +22,7 @@ const (
 	trainSmall = "builtin base, examples a second, against PEFT's"
 )
 
-// peftPad is what the published recipe pads every text to; ours pads to its batch.
+// peftPad is what the published recipe pads every text to.
 const peftPad = 128
 
 func trainingQuestion() (*Question, asker) {
@@ -63,7 +63,7 @@ func (r *run) trainBeside(ctx context.Context, q *Question, base *checkpoint.Che
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close(context.WithoutCancel(ctx))) }()
-	q.note(fmt.Sprintf("%s: auto is %s; texts have %.0f tokens on average, padded to their batch here and to %d by PEFT", name, m.Precision(), l.meanTokens(), peftPad))
+	q.note(fmt.Sprintf("%s: auto is %s; texts have %.0f tokens on average, %s here and padded to %d by PEFT", name, m.Precision(), l.meanTokens(), r.laid(), peftPad))
 	ours, err := l.ours(name, m, steps)
 	if err != nil {
 		return err
@@ -83,6 +83,14 @@ func (r *run) trainBeside(ctx context.Context, q *Question, base *checkpoint.Che
 	}
 	q.note(fmt.Sprintf("%s: the first step's loss is %s here and %s of PEFT", name, Number(l.loss), Number(l.peftLoss)))
 	return l.sameLoss()
+}
+
+// laid is how the trainer lays texts.
+func (r *run) laid() string {
+	if r.device.IsCUDA() {
+		return "padded to their batch"
+	}
+	return "end to end"
 }
 
 // mostApart is how far the first losses may lie from each other: what a type of 8 bits

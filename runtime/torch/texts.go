@@ -1,0 +1,38 @@
+package torch
+
+// #include "grads.h"
+import "C"
+
+// The operators below take the tokens of several texts: x [texts, t, D], padded, where
+// lengths is nil; or x [1, tokens, D], texts of the given lengths end to end, which is for
+// the CPU in float32 alone.
+
+// Scale multiplies each text's tokens by its vector: l [texts, 1, D], or one for all.
+func (s *Scope) Scale(x, l Tensor, lengths []int64) Tensor {
+	if !s.ok(x, l) {
+		return Tensor{}
+	}
+	return s.own(ctensor(C.vl_scale(handle(x), handle(l), sizes(lengths), C.int(len(lengths)))))
+}
+
+// Gate is f(h) * u, and times each text's vector where l is not none: h and u are tokens, l
+// [texts, 1, D] or one for all.
+func (s *Scope) Gate(h, u, l Tensor, f Activation, lengths []int64) Tensor {
+	if !s.ok(h, u) {
+		return Tensor{}
+	}
+	return s.own(ctensor(C.vl_gate(handle(h), handle(u), handle(l), C.int(f), sizes(lengths), C.int(len(lengths)))))
+}
+
+// Attend is the attention of sequences of queries to texts, without the usual scaling, as T5
+// has it: q [.., H*K] are sequences of the given lengths end to end, k and v [.., H*K] texts
+// likewise, and sequence i looks at text of[i], or at text i where of is nil. distances [H,
+// 2m-1], as Distances gives them, or none, is the position bias, and m the longest text's
+// length or more. The result has the shape of q; a sequence's does not depend on the others.
+func (s *Scope) Attend(q, k, v Tensor, heads int, queries, keys, of []int64, distances Tensor) Tensor {
+	if !s.ok(q, k, v) {
+		return Tensor{}
+	}
+	return s.own(ctensor(C.vl_attend(handle(q), handle(k), handle(v), C.int(heads), sizes(queries), C.int(len(queries)),
+		sizes(keys), C.int(len(keys)), sizes(of), handle(distances))))
+}
