@@ -2,7 +2,6 @@ package peft
 
 import (
 	"testing"
-	"testing/fstest"
 
 	"valence/runtime/mt5/spec"
 )
@@ -30,13 +29,9 @@ func BenchmarkRead(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	fsys := fstest.MapFS{}
-	for name, data := range files {
-		fsys[name] = &fstest.MapFile{Data: data, Mode: 0o444}
-	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Read(fsys, model); err != nil {
+		if _, err := Read(Files(files), model); err != nil {
 			b.Fatal(err)
 		}
 	}

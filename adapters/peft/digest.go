@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"valence/runtime/mt5/spec"
+	"valence/runtime/safetensors"
 )
 
 // Digest names an adapter by what it answers with, not by how a file spells it:
@@ -78,12 +79,10 @@ func frameVectors(h hash.Hash, v *spec.Vectors) {
 		vectors = append(vectors, vector{site, site.Key(), values})
 	}
 	slices.SortFunc(vectors, func(a, b vector) int { return cmp.Compare(a.key, b.key) })
-	var data []byte
 	for _, x := range vectors {
 		frame(h, x.key)
 		frame(h, dimensions(x.site.Shape()))
-		data = appendValues(data[:0], x.values)
-		frame(h, data)
+		frame(h, safetensors.Float32Bytes(x.values))
 	}
 }
 

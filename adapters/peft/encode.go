@@ -76,7 +76,7 @@ func encodeVectors(v *spec.Vectors) ([]byte, error) {
 		if err := checkFinite(values); err != nil {
 			return nil, fmt.Errorf("tensor %q: %w", s.Key(), err)
 		}
-		tensors = append(tensors, safetensors.Tensor{Name: s.Key(), DType: safetensors.F32, Shape: s.Shape(), Data: appendValues(nil, values)})
+		tensors = append(tensors, safetensors.Tensor{Name: s.Key(), DType: safetensors.F32, Shape: s.Shape(), Data: safetensors.Float32Bytes(values)})
 	}
 	var out bytes.Buffer
 	if err := safetensors.Write(&out, tensors, map[string]string{"format": "pt"}); err != nil {

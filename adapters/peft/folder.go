@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"testing/fstest"
 
 	"valence/runtime/mt5/spec"
 )
@@ -81,6 +82,15 @@ func ReadDir(path string, model *spec.Config) (*Folder, error) {
 // where there is none, in adapter_model.bin, of which no code is run. Errors wrap ErrAdapter and name the file, and the
 // field or tensor.
 func Read(fsys fs.FS, model *spec.Config) (*Folder, error) {
+	f, err := ReadKnown(fsys, model, "")
+	if err != nil {
+		return nil, err
+	}
+	return withDigest(f.Config, f.Vectors, f.Sidecar)
+}
+
+// ReadKnown is Read for those who know the digest: it is not computed, nor compared.
+func ReadKnown(fsys fs.FS, model *spec.Config, digest string) (*Folder, error) {
 	data, err := readFile(fsys, configFile, maxConfig)
 	if err != nil {
 		return nil, err
@@ -101,12 +111,42 @@ func Read(fsys fs.FS, model *spec.Config) (*Folder, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return withDigest(*config, vectors, sidecar)
+	return &Folder{*config, vectors, sidecar, digest}, nil
 }
 
+// Files is a folder in memory: files by their names. Read does not copy them.
+type Files map[string][]byte
+
+// Open is fs.FS's.
+func (f Files) Open(name string) (fs.File, error) {
+	folder := fstest.MapFS{}
+	for name, data := range f {
+		folder[name] = &fstest.MapFile{Data: data, Mode: 0o444}
+	}
+	return folder.Open(name)
+}
+
+// read is a file of at most limit bytes.
+func (f Files) read(name string, limit int64) ([]byte, error) {
+	data, ok := f[name]
+	switch {
+	case !ok:
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	case int64(len(data)) > limit:
+		return nil, tooLarge(limit)
+	}
+	return data, nil
+}
+
+func tooLarge(limit int64) error { return fmt.Errorf("it is larger than the limit of %d bytes", limit) }
+
 // readFile reads a regular file of at most limit bytes.
-func readFile(fsys fs.FS, name string, limit int64) ([]byte, error) {
-	data, err := readRegular(fsys, name, limit)
+func readFile(fsys fs.FS, name string, limit int64) (data []byte, err error) {
+	if files, ok := fsys.(Files); ok {
+		data, err = files.read(name, limit)
+	} else {
+		data, err = readRegular(fsys, name, limit)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrAdapter, name, err)
 	}
@@ -132,7 +172,7 @@ func readRegular(fsys fs.FS, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if int64(data.Len()) > limit {
-		return nil, fmt.Errorf("it is larger than the limit of %d bytes", limit)
+		return nil, tooLarge(limit)
 	}
 	return data.Bytes(), nil
 }

@@ -1,7 +1,6 @@
 package peft
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -117,13 +116,4 @@ func vectorsOf(v *spec.Vectors) iter.Seq2[spec.Site, []float32] {
 			rest = rest[s.Size:]
 		}
 	}
-}
-
-// appendValues adds the values as a file holds them.
-func appendValues(to []byte, values []float32) []byte {
-	to = slices.Grow(to, 4*len(values))
-	for _, v := range values {
-		to = binary.LittleEndian.AppendUint32(to, math.Float32bits(v))
-	}
-	return to
 }

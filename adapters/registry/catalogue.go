@@ -31,6 +31,7 @@ type version struct {
 	key           string           // names it in the cache
 	sidecar       adapters.Sidecar // without its canaries; the zero value where it cannot be read: such a version is refused when it is loaded
 	passed        atomic.Bool      // its canaries gave their scores in this process
+	sum           atomic.Uint64    // of the files that have given its digest in this process, or 0
 }
 
 func newCatalogue() *catalogue { return &catalogue{adapters: map[string]*record{}} }

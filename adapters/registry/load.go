@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
-	"testing/fstest"
+	"maps"
+	"slices"
 
 	"valence/adapters"
 	"valence/adapters/cache"
@@ -41,16 +43,16 @@ func bytesOf(e *adapters.Entry) int64 {
 }
 
 func (r *Registry) read(ctx context.Context, v *version) (*adapters.Entry, error) {
-	files, err := r.o.Store.Files(ctx, v.Adapter, v.Number)
+	files, err := r.o.Store.Unchecked(ctx, v.Adapter, v.Number)
 	if err != nil {
 		return nil, storeError(err)
 	}
-	folder, err := peft.Read(filesystem(files), r.o.Model)
+	folder, err := r.parse(v, files)
 	if err != nil {
+		if _, damage := r.o.Store.Files(ctx, v.Adapter, v.Number); damage != nil { // it names the file
+			err = storeError(damage)
+		}
 		return nil, err
-	}
-	if folder.Digest != v.Digest {
-		return nil, fmt.Errorf("%w: the files have the digest %s, not %s", store.ErrCorrupt, folder.Digest, v.Digest)
 	}
 	e, err := r.compile(v.Adapter, folder)
 	if err != nil {
@@ -60,13 +62,35 @@ func (r *Registry) read(ctx context.Context, v *version) (*adapters.Entry, error
 	return e, nil
 }
 
-// filesystem gives files by their names.
-func filesystem(files map[string][]byte) fs.FS {
-	out := fstest.MapFS{}
-	for name, data := range files {
-		out[name] = &fstest.MapFile{Data: data, Mode: 0o444}
+// parse trusts no file: the digest of what they say must be the version's. Files that gave it
+// before are known again by a sum of their bytes, in a tenth of the time.
+func (r *Registry) parse(v *version, files peft.Files) (*peft.Folder, error) {
+	sum := sumOf(files)
+	if v.sum.Load() == sum {
+		return peft.ReadKnown(files, r.o.Model, v.Digest)
 	}
-	return out
+	folder, err := peft.Read(files, r.o.Model)
+	if err != nil {
+		return nil, err
+	}
+	if folder.Digest != v.Digest {
+		return nil, fmt.Errorf("%w: the files have the digest %s, not %s", store.ErrCorrupt, folder.Digest, v.Digest)
+	}
+	v.sum.Store(sum)
+	return folder, nil
+}
+
+// castagnoli has an instruction of its own on the processors that libtorch is had for.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sumOf is a CRC-32C of the files with their names and lengths. It is never 0.
+func sumOf(files peft.Files) uint64 {
+	sum := crc32.New(castagnoli)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(sum, "%d %s %d ", len(name), name, len(files[name]))
+		_, _ = sum.Write(files[name]) // a hash takes all
+	}
+	return 1<<32 | uint64(sum.Sum32())
 }
 
 // compile makes a folder ready to answer. The entry has no version yet, and its canaries

@@ -74,7 +74,7 @@ func (r *Registry) pushFiles(ctx context.Context, repo string, v *version) (map[
 	if err != nil {
 		return nil, storeError(err)
 	}
-	folder, err := peft.Read(filesystem(stored), r.o.Model)
+	folder, err := peft.Read(peft.Files(stored), r.o.Model)
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,7 @@ type Store interface {
 	Adapters(ctx context.Context) ([]store.Adapter, int64, error)
 	Adapter(ctx context.Context, id string) (store.Adapter, error)
 	Files(ctx context.Context, id string, number int) (map[string][]byte, error)
+	Unchecked(ctx context.Context, id string, number int) (map[string][]byte, error)
 	Watch(ctx context.Context, after int64, changed func([]store.Event)) error
 }
 

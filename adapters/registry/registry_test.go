@@ -42,6 +42,20 @@ func TestStoreErrors(t *testing.T) {
 	h.refused(adapters.Ask("a"), store.ErrCorrupt, "a@v1")
 }
 
+// A version that was read before is known by a sum of its files, which tells damage as well.
+func TestDamageAfterTheFirstLoad(t *testing.T) {
+	broken := &brokenStore{Store: openStore(t)}
+	h := start(t, broken, func(o *Options) { o.CacheBytes = 0 }) // nothing stays
+	h.upload("a", 2, goodBad)
+	for range 2 {
+		if h.ask("a") != 2 {
+			t.Error("a is something else")
+		}
+	}
+	broken.full = true
+	h.refused(adapters.Ask("a"), store.ErrCorrupt, "a@v1", "adapter_model.safetensors")
+}
+
 // What is in memory answers without the store.
 func TestResidentNeedsNoStore(t *testing.T) {
 	broken := &brokenStore{Store: openStore(t)}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"valence/adapters"
+	"valence/adapters/peft"
 	"valence/adapters/store"
 )
 
@@ -22,7 +23,7 @@ func (r *Registry) PublishTrained(ctx context.Context, t adapters.TrainedVersion
 	if err != nil {
 		return adapters.Published{}, err
 	}
-	c, err := r.candidate(ctx, id, filesystem(t.Files))
+	c, err := r.candidate(ctx, id, peft.Files(t.Files))
 	if err != nil {
 		return adapters.Published{}, err
 	}

@@ -37,7 +37,7 @@ func (r *Registry) Upload(ctx context.Context, u adapters.UploadRequest) (adapte
 	if err := checkUpload(u.Files); err != nil {
 		return adapters.Published{}, fmt.Errorf("%w: %w", peft.ErrAdapter, err)
 	}
-	c, err := r.candidate(ctx, id, filesystem(u.Files))
+	c, err := r.candidate(ctx, id, peft.Files(u.Files))
 	if err != nil {
 		return adapters.Published{}, err
 	}

@@ -150,7 +150,7 @@ func (t *Tx) keep(ctx context.Context, data []byte) (id string, err error) {
 		return "", err
 	}
 	if found {
-		stored, err := readBlob(ctx, t.sql, id)
+		stored, err := readBlob(ctx, t.sql, id, int64(len(data)))
 		if err != nil || bytes.Equal(stored, data) {
 			return id, err
 		}
@@ -168,16 +168,16 @@ func (t *Tx) keep(ctx context.Context, data []byte) (id string, err error) {
 	return id, t.finishBlob(ctx, id, digest)
 }
 
-// readBlob gives a blob's content, unchecked.
-func readBlob(ctx context.Context, tx *sql.Tx, id string) ([]byte, error) {
-	chunks, err := rows(ctx, tx, func(row scanner) (data []byte, err error) {
-		err = row.Scan(&data)
-		return data, err
+// readBlob gives a blob's content, unchecked. It is expected to be of the given size.
+func readBlob(ctx context.Context, tx *sql.Tx, id string, size int64) ([]byte, error) {
+	data := make([]byte, 0, size)
+	_, err := rows(ctx, tx, func(row scanner) (none struct{}, err error) {
+		var chunk sql.RawBytes // the driver's own, until the next row
+		err = row.Scan(&chunk)
+		data = append(data, chunk...)
+		return none, err
 	}, "SELECT data FROM blob_chunks WHERE blob = $1 ORDER BY number", id)
-	if len(chunks) == 1 {
-		return chunks[0], err
-	}
-	return bytes.Join(chunks, nil), err
+	return data, err
 }
 
 func digestOf(data []byte) string {

@@ -151,7 +151,7 @@ func (e *exporter) version(v Version) (out manifestVersion, err error) {
 		Number: v.Number, Digest: v.Digest, Base: v.Base, Source: v.Source, Origin: v.Origin, Private: v.Private,
 		Created: v.Created, Sites: v.Sites, Parameters: v.Parameters, Files: map[string]manifestContent{},
 	}
-	files, err := filesOf(e.ctx, e.tx, v.Adapter, v.Number)
+	files, err := filesOf(e.ctx, e.tx, v.Adapter, v.Number, digestOf)
 	if err != nil {
 		return out, err
 	}

@@ -143,6 +143,11 @@ func (t *table) take() int {
 }
 
 func (t *table) write(s *torch.Scope, slot int, v *spec.Vectors) {
+	to := s.Narrow(t.data, 0, int64(slot), 1)
+	if t.laidOutAs(v) {
+		s.Write(to, v.Data)
+		return
+	}
 	t.row = slices.Grow(t.row[:0], t.width)[:t.width]
 	for i := range t.row {
 		t.row[i] = 1
@@ -152,7 +157,19 @@ func (t *table) write(s *torch.Scope, slot int, v *spec.Vectors) {
 		copy(t.row[t.first[site]:], v.Data[at:at+site.Size])
 		at += site.Size
 	}
-	s.Write(s.Narrow(t.data, 0, int64(slot), 1), t.row)
+	s.Write(to, t.row)
+}
+
+// laidOutAs tells whether an adapter's vectors are the columns, in their order.
+func (t *table) laidOutAs(v *spec.Vectors) bool {
+	at := 0
+	for _, site := range v.Sites {
+		if t.first[site] != at {
+			return false
+		}
+		at += site.Size
+	}
+	return at == t.width
 }
 
 func (t *table) drop(v *spec.Vectors) {

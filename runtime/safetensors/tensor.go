@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"unsafe"
 )
 
 // Tensor is one tensor of a file.
@@ -50,6 +51,12 @@ func (t Tensor) check() error {
 // element types give an error that wraps ErrFormat.
 func (t Tensor) Float32s() ([]float32, error) { return t.AppendFloat32s(nil) }
 
+// Float32Bytes is the memory of values, which lie there as in a file: the processors that
+// libtorch is had for are little-endian.
+func Float32Bytes(values []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
+}
+
 // AppendFloat32s does what Float32s does, behind the elements of a slice.
 func (t Tensor) AppendFloat32s(to []float32) ([]float32, error) {
 	if err := t.check(); err != nil {
@@ -63,9 +70,9 @@ func (t Tensor) AppendFloat32s(to []float32) ([]float32, error) {
 			to = append(to, float32(math.Float64frombits(le.Uint64(data))))
 		}
 	case F32:
-		for ; len(data) > 0; data = data[size:] {
-			to = append(to, math.Float32frombits(le.Uint32(data)))
-		}
+		n := len(to)
+		to = to[:n+len(data)/size]
+		copy(Float32Bytes(to[n:]), data)
 	case BF16:
 		for ; len(data) > 0; data = data[size:] {
 			to = append(to, math.Float32frombits(uint32(le.Uint16(data))<<16))

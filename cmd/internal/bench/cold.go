@@ -23,7 +23,7 @@ const (
 const (
 	visitors  = 24
 	remembers = 4
-	pairs     = 12 // of a cold and a warm answer, in a round
+	pairs     = 24 // of a cold and a warm answer, in a round
 )
 
 func coldQuestion() (*Question, asker) {
