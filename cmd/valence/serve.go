@@ -42,6 +42,7 @@ type serveCmd struct {
 	ChangeTimeout   time.Duration `default:"5m" help:"The same where adapters are uploaded, pulled or pushed."`
 	DrainTimeout    time.Duration `default:"30s" help:"Longest time to finish running requests after SIGTERM."`
 	keys            handlers.Keys
+	KeepPacked      bool          `default:"true" negatable:"" help:"Keep the packed weights of a base that is not the builtin one in the user's cache, where they take as much room as in memory: the next start maps them."`
 	DrainDelay      time.Duration `default:"0s" help:"After SIGTERM, how long /readyz fails before the port closes, for load balancers to notice."`
 }
 
@@ -109,7 +110,7 @@ func (c *serveCmd) runOn(ctx context.Context, std streams, log *slog.Logger, lis
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	metrics := prometheus.NewRegistry()
-	s, err := c.open(ctx, openOptions{log: log, registry: metrics, progress: byteBar(std, "loading"), fetched: byteBar(std, "fetching"), answers: c.answerBytes()})
+	s, err := c.open(ctx, openOptions{log: log, registry: metrics, progress: byteBar(std, "loading"), fetched: byteBar(std, "fetching"), answers: c.answerBytes(), packs: c.KeepPacked})
 	if err != nil {
 		return errors.Join(err, server.Close())
 	}
@@ -168,6 +169,12 @@ func (c *serveCmd) serve(ctx context.Context, s *stack, r *running) (err error) 
 		return err
 	}
 	r.log.Info("ready", "url", r.url, "adapters", len(known.List())-1)
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		s.packs.settle(ctx, s.model)
+	}()
+	defer func() { <-settled }()
 	return c.wait(ctx, r.log, gate, r.server, r.served)
 }
 

@@ -21,6 +21,7 @@ import (
 	"valence/runtime/mt5"
 	"valence/runtime/mt5/checkpoint"
 	"valence/runtime/mt5/spec"
+	"valence/runtime/stamp"
 	"valence/runtime/tokenizer"
 	"valence/runtime/torch"
 )
@@ -34,6 +35,7 @@ type stack struct {
 	model    *mt5.Model
 	engine   *engine.Engine
 	adapters *adapters.Static
+	packs    *packs        // where its packed weights are kept, or nil
 	loaded   time.Duration // time that open took
 }
 
@@ -44,6 +46,7 @@ type openOptions struct {
 	progress func(done, total int64) // of the loading, or nil
 	fetched  func(done, total int64) // of what the Hub sends, or nil
 	answers  int64                   // most bytes of answers to keep; negative keeps none, 0 is the default
+	packs    bool                    // use packed weights of the user's cache, and keep them there
 }
 
 // open loads what the flags ask for. Close frees it.
@@ -73,6 +76,9 @@ func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err erro
 	}
 	s.thread = torch.Start(torch.Options{Device: device, Threads: f.Threads})
 	precision.Progress = o.progress
+	if o.packs {
+		s.packs = s.openPacks(&precision, o.log)
+	}
 	s.model, err = mt5.Load(ctx, s.thread, s.base.Config, s.base, precision)
 	if err != nil {
 		return nil, fmt.Errorf("base %s: %w", s.base.Name, err)
@@ -115,9 +121,14 @@ func (s *stack) remember(log *slog.Logger) {
 		log.Debug("digests are not kept", "error", err)
 		return
 	}
-	s.base.RememberDigests(filepath.Join(cache, "valence", "digests"), func(err error) {
-		log.Warn("the digest of the base is not kept: the next start reads all of its files again", "error", err)
-	})
+	s.base.RememberDigests(sums(cache, log))
+}
+
+// sums remembers the digests of large files in the user's cache.
+func sums(cache string, log *slog.Logger) stamp.Sums {
+	return stamp.Sums{Folder: filepath.Join(cache, "valence", "digests"), Failed: func(err error) {
+		log.Warn("the digest of a large file is not kept: the next start reads all of it again", "error", err)
+	}}
 }
 
 func openTokenizer(base *checkpoint.Checkpoint) (*tokenizer.Tokenizer, error) {

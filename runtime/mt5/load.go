@@ -142,9 +142,9 @@ func (l *loader) linear(module string, in, out int, keep bool) linear {
 	if !ok {
 		return linear{}
 	}
-	p := linear{packed: m.owned.PackData(w.Data, from, int64(out), int64(in), m.packed), id: id}
+	p := linear{packed: l.pack(name, w, from, int64(out), int64(in)), id: id}
 	if keep {
-		p.w = l.kept(l.here(w, from), int64(out)*int64(in))
+		p.w = l.kept(l.here(w, from), from, int64(out)*int64(in))
 	}
 	l.took(name, w, from)
 	if l.err == nil {
@@ -153,12 +153,27 @@ func (l *loader) linear(module string, in, out int, keep bool) linear {
 	return p
 }
 
+// pack is a weight as it was packed before, or packs it.
+func (l *loader) pack(name string, w safetensors.Tensor, from torch.DType, out, in int64) torch.Packed {
+	m := l.m
+	if m.packs != nil {
+		if data, ok := m.packs.Packed(name); ok {
+			return m.owned.PackedAt(data, out, in, m.packed)
+		}
+	}
+	return m.owned.PackData(w.Data, from, out, in, m.packed)
+}
+
 // kept is a matrix of n numbers, rounded to the stored type, as the decoder's first step
-// reads it, which it cannot in float16.
-func (l *loader) kept(w torch.Tensor, n int64) torch.Tensor {
+// reads it, which it cannot in float16. Where packed weights stay in their files until
+// Settle, it does so, too, if it has that type there.
+func (l *loader) kept(w torch.Tensor, from torch.DType, n int64) torch.Tensor {
 	m, to := l.m, l.m.stored
 	if to == torch.Float16 {
 		to = torch.Float32
+	}
+	if m.packs != nil && l.held && from == m.stored && to == m.stored {
+		return w
 	}
 	m.bytes.Add(n * int64(to.Size()))
 	rounded := m.owned.To(w, m.stored)

@@ -24,6 +24,14 @@ type Holder interface {
 	Hold() (release func() error, ok bool)
 }
 
+// Packs has weights that were packed before for this processor, as Model.Packed gave them.
+type Packs interface {
+	// Packed is the weight of the checkpoint's tensor of that name, in memory that is not
+	// Go's, until Close.
+	Packed(name string) ([]byte, bool)
+	Close() error
+}
+
 // Options configures a Model.
 type Options struct {
 	// DType is the type of activations, and of weights where Packed is 0: torch.Float32
@@ -33,6 +41,9 @@ type Options struct {
 	// activations in float32. torch.PackedFloat32 is what 0 gives, faster where the
 	// processor has the kernels for it.
 	Packed torch.Format
+	// Packs, if any, are used in place of what would be packed. The Model closes them, also
+	// where Load fails.
+	Packs Packs
 	// TableBytes bounds the device memory for adapters, unless one batch alone
 	// needs more. 0 means DefaultTableBytes, and CUDATableBytes on a GPU.
 	TableBytes int64
@@ -70,6 +81,7 @@ type Model struct {
 	stored torch.DType // of the matrices that are not packed
 
 	release   func() error // of the files that shared and head stay in, or nil
+	packs     Packs        // that weights stay in, or nil
 	owned     *torch.Scope // every tensor below, and the table's
 	shared    torch.Tensor // [vocab, D], stored, or as the checkpoint has it beside packed weights
 	head      torch.Tensor // [vocab, D] likewise; shared itself when tied
@@ -109,6 +121,14 @@ type stack struct {
 // embeddings and the head stay in the checkpoint's files where these can be held. Errors
 // name the tensor.
 func Load(ctx context.Context, thread *torch.Thread, config *spec.Config, weights Weights, o Options) (*Model, error) {
+	m, err := newModel(ctx, thread, config, weights, o)
+	if err != nil && o.Packs != nil {
+		err = errors.Join(err, o.Packs.Close())
+	}
+	return m, err
+}
+
+func newModel(ctx context.Context, thread *torch.Thread, config *spec.Config, weights Weights, o Options) (*Model, error) {
 	if o.DType != torch.Float32 && o.DType != torch.BFloat16 {
 		return nil, fmt.Errorf("mt5: dtype %v is not supported: float32 or bfloat16", o.DType)
 	}
@@ -125,12 +145,13 @@ func Load(ctx context.Context, thread *torch.Thread, config *spec.Config, weight
 	default:
 		o.TableBytes = DefaultTableBytes
 	}
-	m := &Model{config: config, thread: thread, dtype: o.DType, packed: o.Packed, stored: o.stored()}
+	m := &Model{config: config, thread: thread, dtype: o.DType, packed: o.Packed, stored: o.stored(), packs: o.Packs}
 	err := thread.Do(ctx, torch.Serving, func(s *torch.Scope) error {
 		m.owned = s.NewScope()
 		l := &loader{ctx: ctx, m: m, weights: weights, progress: o.Progress}
 		err := l.load(o)
 		if err != nil {
+			m.packs = nil // which the caller closes
 			err = errors.Join(err, m.free())
 		}
 		return err
@@ -165,12 +186,22 @@ func (m *Model) Close(ctx context.Context) error {
 
 func (m *Model) free() error {
 	m.owned.Free()
+	err := m.closePacks()
 	if m.release == nil {
-		return nil
+		return err
 	}
 	release := m.release
 	m.release = nil
-	return release()
+	return errors.Join(err, release())
+}
+
+func (m *Model) closePacks() error {
+	if m.packs == nil {
+		return nil
+	}
+	packs := m.packs
+	m.packs = nil
+	return packs.Close()
 }
 
 // Drop forgets adapters' copies on the device, where there are any. A batch that has

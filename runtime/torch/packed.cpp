@@ -172,6 +172,37 @@ vl_packed vl_pack_data(const void *data, int kind, int64_t out, int64_t in, int 
       nullptr);
 }
 
+void vl_layout(int format, char *name, int size) {
+  *name = 0;
+  const Kernel *k = guarded([&] { return kernel_of(format); }, nullptr);
+  // The first number goes up when the same kernels read another layout.
+  if (k) snprintf(name, size, "1-%d-%dx%dx%d-%d%s", format, int(kPanel), int(k->columns), int(k->group), int(k->weight), k->levels ? "-levels" : "");
+}
+
+const void *vl_packed_data(vl_packed p) {
+  auto *w = dynamic_cast<Panels *>(static_cast<Packed *>(p));
+  return w ? w->data.const_data_ptr() : nullptr;
+}
+
+vl_packed vl_packed_at(const void *data, size_t size, int64_t out, int64_t in, int format) {
+  return guarded(
+      [&]() -> vl_packed {
+        auto *k = kernel_of(format);
+        TORCH_CHECK(k, "pack: this processor has no panels of format ", format);
+        return static_cast<Packed *>(new Panels(out, in, *k, static_cast<const char *>(data), size));
+      },
+      nullptr);
+}
+
+int vl_settle(vl_packed p) {
+  return guarded(
+      [&] {
+        if (auto *w = dynamic_cast<Panels *>(static_cast<Packed *>(p))) w->settle();
+        return 0;
+      },
+      -1);
+}
+
 void vl_packed_free(vl_packed p) { delete static_cast<Packed *>(p); }
 
 int64_t vl_packed_bytes(vl_packed p) { return static_cast<Packed *>(p)->bytes; }

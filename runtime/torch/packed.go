@@ -82,6 +82,41 @@ func (s *Scope) PackData(data []byte, from DType, out, in int64, f Format) Packe
 	return s.ownPacked(C.vl_pack_data(unsafe.Pointer(unsafe.SliceData(data)), C.int(from), C.int64_t(out), C.int64_t(in), C.int(f)))
 }
 
+// Layout names how this processor lays out weights of a format: what was laid out alike can
+// be kept and used again. It is "" where it cannot.
+func Layout(f Format) string {
+	var name [64]C.char
+	C.vl_layout(C.int(f), &name[0], C.int(len(name)))
+	return C.GoString(&name[0])
+}
+
+// Data is what a weight is made of, Bytes long, or nil where it cannot be kept. It lies in
+// memory that is not Go's, until Settle or as long as p.
+func (p Packed) Data() []byte {
+	at := C.vl_packed_data(p.c)
+	if at == nil {
+		return nil
+	}
+	return unsafe.Slice((*byte)(at), p.Bytes())
+}
+
+// PackedAt is a weight [out, in] that is made of data, in the layout that f has now. It stays
+// there, in memory that is not Go's and does not change, until Settle or until the weight is
+// freed.
+func (s *Scope) PackedAt(data []byte, out, in int64, f Format) Packed {
+	if s.err != nil {
+		return Packed{}
+	}
+	return s.ownPacked(C.vl_packed_at(unsafe.Pointer(unsafe.SliceData(data)), C.size_t(len(data)), C.int64_t(out), C.int64_t(in), C.int(f)))
+}
+
+// Settle moves the weight into pages of 2 MiB: what it was made of is not needed any more.
+func (s *Scope) Settle(p Packed) {
+	if s.err == nil && p.Defined() && C.vl_settle(p.c) != 0 {
+		s.err = lastErr()
+	}
+}
+
 func (s *Scope) ownPacked(c C.vl_packed) Packed {
 	if c == nil {
 		if s.err = lastErr(); s.err == nil {

@@ -26,6 +26,16 @@ int vl_fast_bfloat16(void);     // whether it multiplies bfloat16 faster than fl
 vl_packed vl_pack(vl_tensor w, int format);
 // vl_pack_data does the same with out * in little-endian numbers of a type of at::ScalarType.
 vl_packed vl_pack_data(const void *data, int kind, int64_t out, int64_t in, int format);
+// vl_layout writes how this processor lays out weights of a format, at most size bytes with the zero at the end: what is laid out
+// alike multiplies alike. It is "" where weights cannot be kept.
+void vl_layout(int format, char *name, int size);
+// vl_packed_data is what a weight is made of, vl_packed_bytes of it, or NULL where it cannot be kept.
+const void *vl_packed_data(vl_packed p);
+// vl_packed_at is the weight [out, in] that is made of data, in the layout of a format. It stays there until vl_settle, or until the
+// weight is freed.
+vl_packed vl_packed_at(const void *data, size_t size, int64_t out, int64_t in, int format);
+// vl_settle moves what vl_packed_at has left where it was into pages of 2 MiB. It returns 0, or -1 for an error.
+int vl_settle(vl_packed p);
 void vl_packed_free(vl_packed p);
 int64_t vl_packed_bytes(vl_packed p);
 // vl_packed_linear is x w^T: x [..., in] float32. Where x takes part in gradients, p must live until they are had.

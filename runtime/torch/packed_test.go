@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"valence/runtime/torch"
@@ -232,5 +233,46 @@ func TestPackedErrors(t *testing.T) {
 		if th.Live() != 0 {
 			t.Errorf("%s: %d handles live", name, th.Live())
 		}
+	}
+}
+
+// What a weight is made of makes the same one again, before and after it has settled.
+func TestPackedAt(t *testing.T) {
+	torchtest.OnCPU(t)
+	const n, in, out = 5, 48, 70
+	rng := rand.New(rand.NewPCG(11, 12))
+	x, w := random(rng, n*in), random(rng, out*in)
+	for name, f := range formats {
+		t.Run(name, func(t *testing.T) {
+			if torch.Layout(f.format) == "" {
+				t.Skip("no panels")
+			}
+			do(t, start(t), func(s *torch.Scope) error {
+				rows := s.Float32s(x, n, in)
+				p := s.Pack(s.Float32s(w, out, in), f.format)
+				want := read(t, s, s.PackedLinear(rows, p))
+				kept, err := syscall.Mmap(-1, 0, len(p.Data()), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+				if err != nil {
+					return err
+				}
+				copy(kept, p.Data())
+				again := s.PackedAt(kept, out, in, f.format)
+				if got := read(t, s, s.PackedLinear(rows, again)); !slices.Equal(got, want) {
+					t.Errorf("got %v, want %v", got[:3], want[:3])
+				}
+				s.Settle(again)
+				if err := syscall.Munmap(kept); err != nil {
+					return err
+				}
+				if got := read(t, s, s.PackedLinear(rows, again)); !slices.Equal(got, want) {
+					t.Errorf("settled: got %v, want %v", got[:3], want[:3])
+				}
+				if s.PackedAt(kept[:len(kept)-1], out, in, f.format).Defined() || s.Err() == nil {
+					t.Error("a byte too few makes a weight")
+				}
+				s.Free()
+				return nil
+			})
+		})
 	}
 }

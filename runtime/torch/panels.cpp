@@ -85,19 +85,41 @@ at::ScalarType type(Format f) {
 
 Panels::Panels(int64_t out, int64_t in, const Kernel &kernel)
     : Packed(out, in, 0), kernel(kernel), panels((out + kPanel - 1) / kPanel), groups((in + kernel.group - 1) / kernel.group) {
-  data = large_pages({panels * groups * kPanel * kernel.group}, type(kernel.format));
-  bytes = data.nbytes() + out * (kernel.levels ? 8 : 0);
-}
-
-Panels::Panels(const at::Tensor &weight, const Kernel &kernel) : Panels(weight.size(0), weight.size(1), kernel) {
   if (kernel.levels) {
     scales.resize(out);
     sums.resize(out);
   }
+  bytes = length() * kernel.weight;
+}
+
+// Where there are levels, a number is a byte.
+int64_t Panels::length() const { return numbers() + scales.size() * sizeof(float) + sums.size() * sizeof(int32_t); }
+
+Panels::Panels(int64_t out, int64_t in, const Kernel &kernel, const void *at, size_t size) : Panels(out, in, kernel) {
+  TORCH_CHECK(size == static_cast<size_t>(bytes), "pack: ", size, " bytes for a weight of ", bytes);
+  data = at::from_blob(const_cast<void *>(at), {length()}, at::TensorOptions(type(kernel.format)));
+  if (!kernel.levels) return;
+  const auto *tail = static_cast<const int8_t *>(at) + numbers();
+  std::memcpy(scales.data(), tail, out * sizeof(float));
+  std::memcpy(sums.data(), tail + out * sizeof(float), out * sizeof(int32_t));
+}
+
+void Panels::settle() {
+  auto moved = large_pages(data.sizes(), data.scalar_type());
+  std::memcpy(moved.data_ptr(), data.const_data_ptr(), data.nbytes());
+  data = moved;
+}
+
+Panels::Panels(const at::Tensor &weight, const Kernel &kernel) : Panels(weight.size(0), weight.size(1), kernel) {
+  data = large_pages({length()}, type(kernel.format));
   auto w = weight.contiguous();
   at::parallel_for(0, panels, 1, [&](int64_t from, int64_t to) {  // operators within it know that they are not alone
     for (int64_t i = from; i < to; i++) fill(i, w.narrow(0, i * kPanel, width(i)));
   });
+  if (!kernel.levels) return;
+  auto *tail = data.data_ptr<int8_t>() + numbers();
+  std::memcpy(tail, scales.data(), out * sizeof(float));
+  std::memcpy(tail + out * sizeof(float), sums.data(), out * sizeof(int32_t));
 }
 
 void Panels::fill(int64_t panel, at::Tensor w) {
@@ -120,6 +142,7 @@ void Panels::fill(int64_t panel, at::Tensor w) {
 }
 
 Panels::Panels(const Panels &of, Turned) : Panels(of.in, of.out, of.kernel.levels ? *valence::kernel(Format::bfloat16) : of.kernel) {
+  data = large_pages({length()}, type(kernel.format));
   each(panels, kPanel * in, [&](int64_t panel) {
     Tile tile;
     for (int64_t other = 0; other < of.panels; other++) {

@@ -27,14 +27,18 @@ struct Packed {
 struct Panels final : Packed {
   const Kernel &kernel;
   int64_t panels, groups;
-  at::Tensor data;            // bytes
+  at::Tensor data;            // all of it: the panels, and after them scales and sums
   std::vector<float> scales;  // of each output, where the kernel has levels
   std::vector<int32_t> sums;  // of each output's weights times the zero of a row, where it has levels
 
   Panels(const at::Tensor &weight, const Kernel &kernel);
+  // Panels is the weight whose data of so many bytes is at at, and stays there.
+  Panels(int64_t out, int64_t in, const Kernel &kernel, const void *at, size_t size);
   at::Tensor multiply(const at::Tensor &rows) const override;
   at::Tensor across(const at::Tensor &rows) const override;
 
+  // settle moves the data into large pages.
+  void settle();
   int64_t row_bytes() const { return groups * kernel.group * kernel.row; }
   int64_t width(int64_t panel) const { return std::min(kPanel, out - panel * kPanel); }
   // block is the product of prepared rows and one panel, c [rows, kPanel]; steps are what prepare returned for them.
@@ -42,7 +46,9 @@ struct Panels final : Packed {
 
  private:
   struct Turned {};
-  Panels(int64_t out, int64_t in, const Kernel &kernel);  // of zeros
+  Panels(int64_t out, int64_t in, const Kernel &kernel);  // without data
+  int64_t numbers() const { return panels * groups * kPanel * kernel.group; }  // of the panels
+  int64_t length() const;  // of data, in numbers
   // Panels is the weight [in, out] of what of holds, as its products see it; in bfloat16 where it has levels, as gradients lose
   // too much to 8 bits.
   Panels(const Panels &of, Turned);

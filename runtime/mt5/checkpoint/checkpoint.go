@@ -18,6 +18,7 @@ import (
 
 	"valence/runtime/mt5/spec"
 	"valence/runtime/safetensors"
+	"valence/runtime/stamp"
 )
 
 // ErrCheckpoint is wrapped by every error about a folder that cannot be opened as
@@ -47,7 +48,7 @@ type Checkpoint struct {
 	tensors   map[string]located
 	unused    []string
 	digest    func() string
-	stamps    stamps
+	sums      stamp.Sums
 	files     *files
 }
 
@@ -171,6 +172,10 @@ func (c *Checkpoint) DType() safetensors.DType { return c.tensors[sharedWeight].
 // the model. transformers ignores them with a warning, and so should the caller.
 func (c *Checkpoint) Unused() []string { return c.unused }
 
+// RememberDigests makes Digest keep the SHA-256 of each file of weights in a folder, as
+// stamp.Sums does, and take it from there. It must come before the first Digest.
+func (c *Checkpoint) RememberDigests(sums stamp.Sums) { c.sums = sums }
+
 // Digest names what the model computes with: "sha256:" and the hexadecimal SHA-256
 // of one line for config.json and then one for each file of weights in byte order
 // of their names. A line is the file's own SHA-256, two spaces, its name and a
@@ -190,7 +195,7 @@ func (c *Checkpoint) sum() string {
 	total := sha256.New()
 	fmt.Fprintf(total, "%x  %s\n", sha256.Sum256(c.rawConfig), configFile)
 	for _, s := range c.shards {
-		fmt.Fprintf(total, "%x  %s\n", c.stamps.sum(s.file), s.name)
+		fmt.Fprintf(total, "%x  %s\n", c.sums.Of(s.file), s.name)
 	}
 	return "sha256:" + hex.EncodeToString(total.Sum(nil))
 }

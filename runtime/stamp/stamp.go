@@ -1,4 +1,5 @@
-package checkpoint
+// Package stamp remembers the SHA-256 of large files, for as long as they stay the same.
+package stamp
 
 import (
 	"crypto/sha256"
@@ -15,19 +16,14 @@ import (
 	"valence/runtime/safetensors"
 )
 
-// RememberDigests makes Digest keep, in a folder, the SHA-256 of each file of weights that
-// it has read, and take it from there while the file is the same: the same inode of the
-// same size, its content and its status last changed at the same times. To read some gigabytes once
-// more takes seconds. What goes wrong with the folder is told to failed, and costs no more
-// than that time. It must come before the first Digest.
-func (c *Checkpoint) RememberDigests(folder string, failed func(error)) {
-	c.stamps = stamps{folder, failed}
-}
-
-// stamps remembers the sums of files in a folder; the zero value remembers none.
-type stamps struct {
-	folder string
-	failed func(error)
+// Sums keeps, in a folder, the SHA-256 of each file that it has read, and takes it from there
+// while the file is the same: the same inode of the same size, its content and its status
+// last changed at the same times. To read some gigabytes once more takes seconds. What goes
+// wrong with the folder is told to Failed, and costs no more than that time. The zero value
+// remembers none.
+type Sums struct {
+	Folder string
+	Failed func(error)
 }
 
 // stamp tells a state of a file from every other one, as far as the system does.
@@ -38,28 +34,29 @@ type stamp struct {
 	SHA256            string `json:",omitempty"`
 }
 
-// settled is how long a file must have rested for its times to tell of the next change:
+// Settled is how long a file must have rested for its times to tell of the next change:
 // file systems count some of them in steps of up to two seconds.
-const settled = 3 * time.Second
+const Settled = 3 * time.Second
 
-func (s stamps) sum(f *safetensors.File) []byte {
+// Of gives the SHA-256 of a file.
+func (s Sums) Of(f *safetensors.File) []byte {
 	now, ok := stampOf(f.Info())
-	if s.folder == "" || !ok {
+	if s.Folder == "" || !ok {
 		return sumOf(f)
 	}
-	path := filepath.Join(s.folder, fmt.Sprintf("%x-%x.json", now.Device, now.Inode))
+	path := filepath.Join(s.Folder, fmt.Sprintf("%x-%x.json", now.Device, now.Inode))
 	if known, err := readStamp(path); err == nil {
 		if sum, same := known.matches(now); same {
 			return sum
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		s.failed(err)
+		s.Failed(err)
 	}
 	sum := sumOf(f)
-	if time.Since(time.Unix(0, max(now.Changed, now.Modified))) > settled {
+	if time.Since(time.Unix(0, max(now.Changed, now.Modified))) > Settled {
 		now.SHA256 = hex.EncodeToString(sum)
 		if err := writeStamp(path, now); err != nil {
-			s.failed(err)
+			s.Failed(err)
 		}
 	}
 	return sum

@@ -1,0 +1,66 @@
+package mt5
+
+import (
+	"context"
+	"fmt"
+
+	"valence/runtime/torch"
+)
+
+// Layout names how this processor lays out packed weights of a format, "" where they cannot
+// be kept. It is what Options.Packs must have been packed for.
+func Layout(format torch.Format) string { return torch.Layout(format) }
+
+// linears are the packed projections by the names of their tensors.
+func (m *Model) linears() map[string]*linear {
+	names := m.config.Linears()
+	all := map[string]*linear{}
+	for _, st := range []*stack{&m.encoder, &m.decoder} {
+		for i := range st.blocks {
+			b := &st.blocks[i]
+			for _, l := range []*linear{&b.self.q, &b.self.k, &b.self.v, &b.self.o, &b.cross.q, &b.cross.k, &b.cross.v, &b.cross.o, &b.ff.wi0, &b.ff.wi1, &b.ff.wo} {
+				if l.packed.Defined() {
+					all[names[l.id].Module+".weight"] = l
+				}
+			}
+		}
+	}
+	return all
+}
+
+// Packed gives use the packed weights by the names of the checkpoint's tensors, to keep them
+// for Options.Packs; there are none where they cannot be kept. They are valid until use
+// returns, which must be before Settle and Close are called.
+func (m *Model) Packed(use func(weights map[string][]byte) error) error {
+	weights := map[string][]byte{}
+	for name, l := range m.linears() {
+		if data := l.packed.Data(); data != nil {
+			weights[name] = data
+		}
+	}
+	return use(weights)
+}
+
+// Settle moves what Options.Packs has to memory in large pages, where it is read faster, and
+// closes them. The work goes to the thread weight by weight, with the priority of training.
+// Without Packs there is nothing to do. The model must not be closed before it returns.
+func (m *Model) Settle(ctx context.Context) error {
+	if m.packs == nil {
+		return nil
+	}
+	for name, l := range m.linears() {
+		err := m.thread.Do(ctx, torch.Training, func(*torch.Scope) error {
+			m.owned.Settle(l.packed)
+			if l.w.Defined() {
+				here := l.w
+				l.w = m.owned.LargePages(here)
+				m.owned.Drop(here)
+			}
+			return m.owned.Err()
+		})
+		if err != nil {
+			return fmt.Errorf("mt5: settle %s: %w", name, err)
+		}
+	}
+	return m.thread.Do(ctx, torch.Training, func(*torch.Scope) error { return m.closePacks() })
+}
