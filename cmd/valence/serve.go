@@ -20,6 +20,7 @@ import (
 	"valence/adapters"
 	"valence/adapters/datasets"
 	"valence/adapters/registry"
+	"valence/adapters/store"
 	"valence/handlers"
 	"valence/runtime/engine"
 )
@@ -110,12 +111,16 @@ func (c *serveCmd) runOn(ctx context.Context, std streams, log *slog.Logger, lis
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	metrics := prometheus.NewRegistry()
+	state := begin(func() (*store.Store, error) { return c.openStore(ctx, log) })
 	s, err := c.open(ctx, openOptions{log: log, registry: metrics, progress: byteBar(std, "loading"), fetched: byteBar(std, "fetching"), answers: c.answerBytes(), packs: c.KeepPacked})
 	if err != nil {
+		if opened, failed := state(); failed == nil {
+			err = errors.Join(err, opened.Close())
+		}
 		return errors.Join(err, server.Close())
 	}
 	c.logBase(log, s)
-	err = c.serve(ctx, s, &running{log: log, front: front, server: server, served: served, metrics: metrics, url: url})
+	err = c.serve(ctx, s, &running{log: log, front: front, server: server, served: served, metrics: metrics, url: url, state: state})
 	// A new context: the old one has ended, that is why we are here.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.DrainTimeout)
 	defer cancel()
@@ -132,6 +137,7 @@ type running struct {
 	served  <-chan error
 	metrics *prometheus.Registry
 	url     string
+	state   func() (*store.Store, error) // waits for it to be open
 }
 
 // serve opens the state, puts the API behind the port, and answers until ctx ends.
@@ -141,7 +147,7 @@ func (c *serveCmd) serve(ctx context.Context, s *stack, r *running) (err error) 
 			err = errors.Join(err, r.server.Close())
 		}
 	}()
-	state, err := c.openStore(ctx, r.log)
+	state, err := r.state()
 	if err != nil {
 		return err
 	}

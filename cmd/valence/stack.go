@@ -71,9 +71,7 @@ func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err erro
 		return nil, err
 	}
 	s.remember(o.log)
-	if s.tok, err = openTokenizer(s.base); err != nil {
-		return nil, fmt.Errorf("base %s: %w", s.base.Name, err)
-	}
+	tok := begin(func() (*tokenizer.Tokenizer, error) { return openTokenizer(s.base) })
 	s.thread = torch.Start(torch.Options{Device: device, Threads: f.Threads})
 	precision.Progress = o.progress
 	if o.packs {
@@ -81,6 +79,9 @@ func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err erro
 	}
 	s.model, err = mt5.Load(ctx, s.thread, s.base.Config, s.base, precision)
 	if err != nil {
+		return nil, fmt.Errorf("base %s: %w", s.base.Name, err)
+	}
+	if s.tok, err = tok(); err != nil {
 		return nil, fmt.Errorf("base %s: %w", s.base.Name, err)
 	}
 	// The weights have been copied: the digest is the last that is read of the files.
@@ -96,6 +97,21 @@ func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err erro
 	}
 	s.loaded = time.Since(start)
 	return s, nil
+}
+
+// begin runs f beside what comes next, and gives a function that waits for what f gives.
+func begin[T any](f func() (T, error)) (wait func() (T, error)) {
+	done := make(chan struct{})
+	var value T
+	var err error
+	go func() {
+		defer close(done)
+		value, err = f()
+	}()
+	return func() (T, error) {
+		<-done
+		return value, err
+	}
 }
 
 // builtinBase names the base inside the binary.

@@ -17,8 +17,9 @@ type loader struct {
 	weights  Weights
 	progress func(done, total int64)
 	done     int64 // parameters
-	held     bool  // the weights stay where they are until the model's release is called
-	linears  int   // projections seen so far: their number is their place in spec.Config.Linears
+	all      int64
+	held     bool // the weights stay where they are until the model's release is called
+	linears  int  // projections seen so far: their number is their place in spec.Config.Linears
 	err      error
 }
 
@@ -220,7 +221,7 @@ func (l *loader) took(name string, w safetensors.Tensor, from torch.DType) {
 	l.done += int64(len(w.Data) / from.Size())
 	if l.progress != nil {
 		size := int64(l.m.stored.Size())
-		l.progress(l.done*size, l.m.config.Parameters()*size)
+		l.progress(l.done*size, l.all*size)
 	}
 }
 

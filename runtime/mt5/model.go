@@ -148,7 +148,7 @@ func newModel(ctx context.Context, thread *torch.Thread, config *spec.Config, we
 	m := &Model{config: config, thread: thread, dtype: o.DType, packed: o.Packed, stored: o.stored(), packs: o.Packs}
 	err := thread.Do(ctx, torch.Serving, func(s *torch.Scope) error {
 		m.owned = s.NewScope()
-		l := &loader{ctx: ctx, m: m, weights: weights, progress: o.Progress}
+		l := &loader{ctx: ctx, m: m, weights: weights, progress: o.Progress, all: config.Parameters()}
 		err := l.load(o)
 		if err != nil {
 			m.packs = nil // which the caller closes
@@ -218,5 +218,5 @@ func (m *Model) Drop(ctx context.Context, vectors ...*spec.Vectors) error {
 // Copies tells how many adapters have a copy on the device, and for how many the table
 // there has room. It may be asked at any time.
 func (m *Model) Copies() (used, slots int) {
-	return int(m.table.copies.Load()), int(m.table.height.Load()) - 1
+	return int(m.table.copies.Load()), max(0, int(m.table.height.Load())-1)
 }

@@ -33,10 +33,9 @@ const firstSlots = 16
 
 func newTable(s *torch.Scope, config *spec.Config, maxBytes int64) (*table, error) {
 	t := &table{layout: newLayout(config), owned: s.NewScope(), maxBytes: maxBytes}
-	if _, err := t.widen(config.DefaultSites()); err != nil {
-		return nil, err
-	}
-	return t, t.reset(firstSlots)
+	t.used, _ = simplelru.NewLRU[*spec.Vectors, int](1, nil) // until there is a table
+	_, err := t.widen(config.DefaultSites())
+	return t, err
 }
 
 // place puts the adapters of a batch into slots and gives the slot of each row.
@@ -88,6 +87,9 @@ func (t *table) fit(adapters []*spec.Vectors) error {
 			return err
 		}
 		wider = wider || w
+	}
+	if len(distinct) == 0 {
+		return nil
 	}
 	need := max(t.slots, firstSlots)
 	for need <= len(distinct) {
