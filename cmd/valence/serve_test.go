@@ -53,6 +53,7 @@ func serve(t *testing.T, args ...string) (url string, log *logBuffer, stop func(
 		}
 		select {
 		case status := <-done:
+			done <- status // for stop
 			t.Fatalf("the server ended with status %d\n%s", status, log)
 		case <-time.After(100 * time.Millisecond):
 		}
