@@ -48,7 +48,7 @@ func (m *Model) begin(s *torch.Scope, b *spec.Batch) (*pass, []int64, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &pass{m: m, s: s, sc: m.table.gather(s, slots, m.dtype)}, slots, nil
+	return &pass{m: m, s: s, sc: m.table.gatherBatch(s, slots, m.dtype)}, slots, nil
 }
 
 // plan is what a batch's probes ask of the decoder. Probes of one row whose

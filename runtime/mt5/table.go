@@ -22,6 +22,8 @@ type table struct {
 	slots int          // height, slot 0 included
 	data  torch.Tensor // [slots, width] float32
 	row   []float32    // on its way to a slot
+	room  torch.Tensor // [roomy, width] float32: what the last batch's rows have
+	roomy int          // rows
 	used  *simplelru.LRU[*spec.Vectors, int]
 	free  []int
 
@@ -116,7 +118,7 @@ func (t *table) bytes(slots int) int64 { return int64(slots) * int64(t.width) * 
 // the host when rows ask for it. After an error there is none, until the next fit.
 func (t *table) reset(slots int) error {
 	t.owned.Free()
-	t.data, t.slots = torch.Tensor{}, 0
+	t.data, t.slots, t.room, t.roomy = torch.Tensor{}, 0, torch.Tensor{}, 0
 	data := t.owned.Full(1, torch.Float32, int64(slots), int64(t.width))
 	if err := t.owned.Err(); err != nil {
 		return fmt.Errorf("mt5: device table of %d adapters, %d bytes: %w", slots, t.bytes(slots), err)
@@ -188,12 +190,42 @@ func (t *table) count() {
 	t.height.Store(int64(t.slots))
 }
 
-// gather reads the slots of a batch's rows, once for the whole pass.
-func (t *table) gather(s *torch.Scope, slots []int64, dtype torch.DType) scales {
-	same := true
-	for _, slot := range slots {
-		same = same && slot == slots[0]
+// gatherBatch is gather for a batch as a whole, once for each: until the next one. On a CPU it
+// uses the same memory again, as the system would give it new each time where many rows have
+// adapters of their own, and zero it first, which takes longer than to fill it.
+func (t *table) gatherBatch(s *torch.Scope, slots []int64, dtype torch.DType) scales {
+	n := len(slots)
+	if s.Device().IsCUDA() || dtype != torch.Float32 || uniform(slots) {
+		return t.gather(s, slots, dtype)
 	}
+	if n > t.roomy {
+		t.owned.Drop(t.room)
+		t.roomy = max(n, 2*t.roomy)
+		t.room = t.owned.Full(0, torch.Float32, int64(t.roomy), int64(t.width))
+		if err := t.owned.Err(); err != nil {
+			t.room, t.roomy = torch.Tensor{}, 0
+			s.Fail("mt5: the vectors of %d rows: %w", n, err)
+			return scales{}
+		}
+	}
+	rows := s.Narrow(t.room, 0, 0, int64(n))
+	s.IndexSelectInto(rows, t.data, s.Int64s(slots, int64(n)))
+	return t.split(s, rows)
+}
+
+// uniform tells whether all rows have one slot.
+func uniform(slots []int64) bool {
+	for _, slot := range slots {
+		if slot != slots[0] {
+			return false
+		}
+	}
+	return true
+}
+
+// gather reads the slots of rows.
+func (t *table) gather(s *torch.Scope, slots []int64, dtype torch.DType) scales {
+	same := uniform(slots)
 	switch {
 	case same && slots[0] == 0:
 		return scales{}

@@ -109,9 +109,12 @@ func (c Cache) Save(ctx context.Context, base, layout string, weights []Weight) 
 	})
 	if err == nil {
 		_, err = replace(path+sumsEnd, func(w io.Writer) error {
-			_, err := fmt.Fprintln(w, sum)
+			_, err := fmt.Fprintf(w, "%x\n", sum)
 			return err
 		})
+	}
+	if err == nil && c.Sums.Folder != "" {
+		c.Sums.Remember(path+filesEnd, sum)
 	}
 	if err != nil {
 		return fmt.Errorf("packcache: %w", err)
@@ -133,10 +136,10 @@ func (w *endsWith) Write(p []byte) (int, error) {
 }
 
 // replace writes a file beside another one, takes its place, and gives its SHA-256.
-func replace(path string, write func(io.Writer) error) (sum string, err error) {
+func replace(path string, write func(io.Writer) error) (sum []byte, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), unfinished+"*")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	h := sha256.New()
 	out := bufio.NewWriterSize(io.MultiWriter(f, h), 1<<20)
@@ -148,9 +151,9 @@ func replace(path string, write func(io.Writer) error) (sum string, err error) {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return "", errors.Join(err, os.Remove(f.Name()))
+		return nil, errors.Join(err, os.Remove(f.Name()))
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return h.Sum(nil), nil
 }
 
 // unfinished is how the names of files begin that are being written. One that has not been

@@ -44,7 +44,7 @@ func (s Sums) Of(f *safetensors.File) []byte {
 	if s.Folder == "" || !ok {
 		return sumOf(f)
 	}
-	path := filepath.Join(s.Folder, fmt.Sprintf("%x-%x.json", now.Device, now.Inode))
+	path := s.path(now)
 	if known, err := readStamp(path); err == nil {
 		if sum, same := known.matches(now); same {
 			return sum
@@ -60,6 +60,27 @@ func (s Sums) Of(f *safetensors.File) []byte {
 		}
 	}
 	return sum
+}
+
+// Remember keeps the SHA-256 of a file that has just been written under another name, and
+// that nobody writes to since it has its own.
+func (s Sums) Remember(path string, sum []byte) {
+	info, err := os.Stat(path)
+	if err != nil {
+		s.Failed(err)
+		return
+	}
+	if now, ok := stampOf(info); ok && s.Folder != "" {
+		now.SHA256 = hex.EncodeToString(sum)
+		if err := writeStamp(s.path(now), now); err != nil {
+			s.Failed(err)
+		}
+	}
+}
+
+// path is where the stamp of a file lies.
+func (s Sums) path(of stamp) string {
+	return filepath.Join(s.Folder, fmt.Sprintf("%x-%x.json", of.Device, of.Inode))
 }
 
 func sumOf(f *safetensors.File) []byte {

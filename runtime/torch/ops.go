@@ -112,6 +112,15 @@ func (s *Scope) IndexSelect(x Tensor, dim int64, index Tensor) Tensor {
 	return s.take()
 }
 
+// IndexSelectInto is IndexSelect along dimension 0 into out, of the result's shape.
+func (s *Scope) IndexSelectInto(out, x, index Tensor) {
+	if !s.ok(out, x, index) {
+		return
+	}
+	lib.AtgIndexSelectOut(s.out, out.c, x.c, 0, index.c)
+	s.take()
+}
+
 // Attention is softmax(q kᵀ + bias) v without the usual scaling, as T5 has it:
 // q [b, h, n, d], k and v [b, h, m, d], bias broadcast to [b, h, n, m] or none.
 func (s *Scope) Attention(q, k, v, bias Tensor) Tensor {
