@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"valence/runtime/newfile"
 	"valence/runtime/safetensors"
 	"valence/runtime/stamp"
 )
@@ -100,25 +101,28 @@ func (c Cache) Save(ctx context.Context, base, layout string, weights []Weight) 
 	if err := os.MkdirAll(c.Folder, 0o755); err != nil {
 		return fmt.Errorf("packcache: %w", err)
 	}
-	sum, err := replace(path+filesEnd, func(w io.Writer) error {
+	sum := sha256.New()
+	err = newfile.Write(path+filesEnd, func(w io.Writer) error {
 		tensors := make([]safetensors.Tensor, len(weights))
 		for i, p := range weights {
 			tensors[i] = safetensors.Tensor{Name: p.Name, DType: safetensors.U8, Shape: []int64{int64(len(p.Data))}, Data: p.Data}
 		}
-		return safetensors.Write(&endsWith{ctx, w}, tensors, map[string]string{"base": base, "layout": layout})
+		out := bufio.NewWriterSize(&endsWith{ctx, io.MultiWriter(w, sum)}, 1<<20)
+		if err := safetensors.Write(out, tensors, map[string]string{"base": base, "layout": layout}); err != nil {
+			return err
+		}
+		return out.Flush()
 	})
 	if err == nil {
-		_, err = replace(path+sumsEnd, func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, "%x\n", sum)
+		err = newfile.Write(path+sumsEnd, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "%x\n", sum.Sum(nil))
 			return err
 		})
-	}
-	if err == nil && c.Sums.Folder != "" {
-		c.Sums.Remember(path+filesEnd, sum)
 	}
 	if err != nil {
 		return fmt.Errorf("packcache: %w", err)
 	}
+	c.Sums.Remember(path+filesEnd, sum.Sum(nil))
 	return c.prune()
 }
 
@@ -135,33 +139,9 @@ func (w *endsWith) Write(p []byte) (int, error) {
 	return w.Writer.Write(p)
 }
 
-// replace writes a file beside another one, takes its place, and gives its SHA-256.
-func replace(path string, write func(io.Writer) error) (sum []byte, err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), unfinished+"*")
-	if err != nil {
-		return nil, err
-	}
-	h := sha256.New()
-	out := bufio.NewWriterSize(io.MultiWriter(f, h), 1<<20)
-	err = write(out)
-	if err == nil {
-		err = out.Flush()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return nil, errors.Join(err, os.Remove(f.Name()))
-	}
-	return h.Sum(nil), nil
-}
-
-// unfinished is how the names of files begin that are being written. One that has not been
-// written to for an hour is a killed process's.
-const (
-	unfinished = ".unfinished-"
-	abandoned  = time.Hour
-)
+// abandoned is how long a file that is being written may rest before it is a killed
+// process's.
+const abandoned = time.Hour
 
 // prune removes what was used longest ago, and what a killed process left.
 func (c Cache) prune() error {
@@ -175,7 +155,7 @@ func (c Cache) prune() error {
 		info, err := e.Info()
 		switch {
 		case err != nil: // it is gone
-		case strings.HasPrefix(e.Name(), unfinished) && time.Since(info.ModTime()) > abandoned:
+		case strings.HasPrefix(e.Name(), newfile.Unfinished) && time.Since(info.ModTime()) > abandoned:
 			errs = append(errs, os.Remove(filepath.Join(c.Folder, e.Name())))
 		case strings.HasSuffix(e.Name(), sumsEnd):
 			kept = append(kept, info)

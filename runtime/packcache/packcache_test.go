@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"valence/runtime/newfile"
 	"valence/runtime/safetensors"
 )
 
@@ -121,7 +122,7 @@ func TestNothingHalfIsKept(t *testing.T) {
 
 func TestOldFilesAreRemoved(t *testing.T) {
 	c := Cache{Folder: t.TempDir()}
-	killed, running := filepath.Join(c.Folder, unfinished+"1"), filepath.Join(c.Folder, unfinished+"2")
+	killed, running := filepath.Join(c.Folder, newfile.Unfinished+"1"), filepath.Join(c.Folder, newfile.Unfinished+"2")
 	for i, path := range []string{killed, running} {
 		at := time.Now().Add(time.Duration(i-1) * 2 * abandoned)
 		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, at, at)); err != nil {

@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
+	"valence/runtime/newfile"
 	"valence/runtime/safetensors"
 )
 
@@ -44,8 +46,7 @@ func (s Sums) Of(f *safetensors.File) []byte {
 	if s.Folder == "" || !ok {
 		return sumOf(f)
 	}
-	path := s.path(now)
-	if known, err := readStamp(path); err == nil {
+	if known, err := readStamp(s.path(now)); err == nil {
 		if sum, same := known.matches(now); same {
 			return sum
 		}
@@ -54,10 +55,7 @@ func (s Sums) Of(f *safetensors.File) []byte {
 	}
 	sum := sumOf(f)
 	if time.Since(time.Unix(0, max(now.Changed, now.Modified))) > Settled {
-		now.SHA256 = hex.EncodeToString(sum)
-		if err := writeStamp(path, now); err != nil {
-			s.Failed(err)
-		}
+		s.write(now, sum)
 	}
 	return sum
 }
@@ -65,16 +63,24 @@ func (s Sums) Of(f *safetensors.File) []byte {
 // Remember keeps the SHA-256 of a file that has just been written under another name, and
 // that nobody writes to since it has its own.
 func (s Sums) Remember(path string, sum []byte) {
+	if s.Folder == "" {
+		return
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		s.Failed(err)
 		return
 	}
-	if now, ok := stampOf(info); ok && s.Folder != "" {
-		now.SHA256 = hex.EncodeToString(sum)
-		if err := writeStamp(s.path(now), now); err != nil {
-			s.Failed(err)
-		}
+	if now, ok := stampOf(info); ok {
+		s.write(now, sum)
+	}
+}
+
+// write keeps the sum of a file in a state.
+func (s Sums) write(of stamp, sum []byte) {
+	of.SHA256 = hex.EncodeToString(sum)
+	if err := writeStamp(s.path(of), of); err != nil {
+		s.Failed(err)
 	}
 }
 
@@ -128,21 +134,11 @@ func writeStamp(path string, s stamp) error {
 	if err != nil {
 		return err
 	}
-	folder := filepath.Dir(path)
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(folder, ".stamp-*")
-	if err != nil {
+	return newfile.Write(path, func(w io.Writer) error {
+		_, err := w.Write(data)
 		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(f.Name()))
-	}
-	return err
+	})
 }
