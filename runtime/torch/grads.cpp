@@ -18,14 +18,12 @@ namespace {
 
 using Lengths = std::vector<int64_t>;
 
-bool plain(const at::Tensor &x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
-
 const float *floats(const at::Tensor &x, int64_t at = 0) { return x.defined() ? x.const_data_ptr<float>() + at : nullptr; }
 float *floats_of(at::Tensor &x, int64_t at = 0) { return x.defined() ? x.data_ptr<float>() + at : nullptr; }
 
 // lengths_of are those of the texts that have vectors l, which may be one for all.
 Lengths lengths_of(const at::Tensor &x, const at::Tensor &l, const int64_t *lengths, int texts) {
-  TORCH_CHECK(!lengths || (plain(x) && x.dim() == 3 && x.size(0) == 1), "texts end to end: tokens ", x.sizes(), " of ", x.device());
+  TORCH_CHECK(!lengths || (floats_on_cpu(x) && x.dim() == 3 && x.size(0) == 1), "texts end to end: tokens ", x.sizes(), " of ", x.device());
   if (l.defined() && l.size(0) == 1) return {x.size(0) * x.size(1)};
   if (lengths) return {lengths, lengths + texts};
   return Lengths(x.size(0), x.size(1));
@@ -33,8 +31,8 @@ Lengths lengths_of(const at::Tensor &x, const at::Tensor &l, const int64_t *leng
 
 // fits tells whether the loops below can do it.
 bool fits(const at::Tensor &x, const at::Tensor &l) {
-  return plain(x) && x.dim() == 3 && x.size(1) > 0 &&
-         (!l.defined() || (plain(l) && l.dim() == 3 && l.size(1) == 1 && l.size(2) == x.size(2)));
+  return floats_on_cpu(x) && x.dim() == 3 && x.size(1) > 0 &&
+         (!l.defined() || (floats_on_cpu(l) && l.dim() == 3 && l.size(1) == 1 && l.size(2) == x.size(2)));
 }
 
 void check(const Texts &texts, const at::Tensor &x, const at::Tensor &l) {
@@ -204,7 +202,7 @@ vl_tensor vl_gate(vl_tensor h, vl_tensor u, vl_tensor l, int activation, const i
         const auto &gates = ref(h), &rows = ref(u);
         auto vectors = maybe(l);
         auto of = lengths_of(rows, vectors.value_or(at::Tensor()), lengths, texts);
-        if (plain(gates) && gates.sizes() == rows.sizes() && fits(rows, vectors.value_or(at::Tensor()))) {
+        if (floats_on_cpu(gates) && gates.sizes() == rows.sizes() && fits(rows, vectors.value_or(at::Tensor()))) {
           return new at::Tensor(Gate::apply(gates, rows, vectors, activation, of));
         }
         return new at::Tensor(activated(gates, activation) * (vectors ? rows * *vectors : rows));
@@ -222,11 +220,11 @@ vl_tensor vl_attend(vl_tensor q, vl_tensor k, vl_tensor v, int heads, const int6
         for (int i = 0; i < n; i++) looks.push_back(of ? of[i] : i);
         Texts sequences(queries, n), seen(keys, texts);
         int64_t inner = rows.size(-1);
-        TORCH_CHECK(plain(rows) && plain(key) && plain(value) && inner % heads == 0 && rows.numel() == sequences.tokens() * inner &&
+        TORCH_CHECK(floats_on_cpu(rows) && floats_on_cpu(key) && floats_on_cpu(value) && inner % heads == 0 && rows.numel() == sequences.tokens() * inner &&
                         key.numel() == seen.tokens() * inner && value.numel() == key.numel() && (of || n == texts),
                     "attend: queries ", rows.sizes(), " and keys ", key.sizes(), " of ", n, " sequences and ", texts, " texts");
         for (auto text : looks) TORCH_CHECK(text >= 0 && text < texts, "attend: a sequence looks at text ", text, " of ", texts);
-        TORCH_CHECK(!by || (plain(*by) && by->is_contiguous() && by->dim() == 2 && by->size(0) == heads && !by->requires_grad() &&
+        TORCH_CHECK(!by || (floats_on_cpu(*by) && by->is_contiguous() && by->dim() == 2 && by->size(0) == heads && !by->requires_grad() &&
                             by->size(1) >= 2 * std::max(sequences.longest, seen.longest) - 1),
                     "attend: distances for texts of up to ", seen.longest);
         return new at::Tensor(Attend::apply(rows, key, value, by, heads, each, all, looks));

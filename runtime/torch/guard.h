@@ -25,4 +25,7 @@ auto guarded(F f, decltype(f()) failed) -> decltype(f()) {
 
 inline at::Tensor &ref(void *tensor) { return *static_cast<at::Tensor *>(tensor); }
 
+// floats_on_cpu tells whether our own loops can read a tensor.
+inline bool floats_on_cpu(const at::Tensor &x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
+
 #endif

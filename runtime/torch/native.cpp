@@ -61,8 +61,6 @@ struct FrozenLinear : torch::autograd::Function<FrozenLinear> {
   }
 };
 
-bool rows_on_cpu(const at::Tensor &x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
-
 struct RMSNorm : torch::autograd::Function<RMSNorm> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &x, const at::Tensor &w, double eps) {
     auto in = x.contiguous(), out = at::empty_like(in);
@@ -87,7 +85,7 @@ struct RMSNorm : torch::autograd::Function<RMSNorm> {
 };
 
 at::Tensor rms_norm(const at::Tensor &x, const at::Tensor &w, double eps) {
-  if (rows_on_cpu(x) && rows_on_cpu(w) && w.is_contiguous()) return RMSNorm::apply(x, w, eps);
+  if (floats_on_cpu(x) && floats_on_cpu(w) && w.is_contiguous()) return RMSNorm::apply(x, w, eps);
   if (!x.is_cpu() && x.scalar_type() == w.scalar_type()) return at::rms_norm(x, w.sizes(), w, eps);  // one kernel there
   auto wide = x.to(at::kFloat);
   auto scaled = wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + eps);
@@ -116,15 +114,15 @@ at::Tensor attention_on_cpu(const at::Tensor &q, const at::Tensor &k, const at::
 
 at::Tensor attention(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const std::optional<at::Tensor> &bias) {
   bool learning = at::GradMode::is_enabled() && (q.requires_grad() || k.requires_grad() || v.requires_grad());
-  bool plain = rows_on_cpu(q) && rows_on_cpu(k) && rows_on_cpu(v) && q.stride(3) == 1 && k.stride(3) == 1 && v.stride(3) == 1 &&
-               k.stride(2) == v.stride(2) && (!bias || rows_on_cpu(*bias));
+  bool plain = floats_on_cpu(q) && floats_on_cpu(k) && floats_on_cpu(v) && q.stride(3) == 1 && k.stride(3) == 1 && v.stride(3) == 1 &&
+               k.stride(2) == v.stride(2) && (!bias || floats_on_cpu(*bias));
   if (plain && !learning) return attention_on_cpu(q, k, v, bias);
   return at::scaled_dot_product_attention(q, k, v, bias, /*dropout_p=*/0.0, /*is_causal=*/false, /*scale=*/1.0);
 }
 
 // gelu_tanh in float32 on a CPU gives an element the same bits wherever it stands.
 at::Tensor gelu_tanh(const at::Tensor &x) {
-  if (!rows_on_cpu(x) || (at::GradMode::is_enabled() && x.requires_grad())) return at::gelu(x, "tanh");
+  if (!floats_on_cpu(x) || (at::GradMode::is_enabled() && x.requires_grad())) return at::gelu(x, "tanh");
   auto in = x.contiguous(), out = at::empty_like(in);
   int64_t d = in.size(-1), n = in.numel() / d;
   each(n, 4 * d, [&](int64_t i) {
