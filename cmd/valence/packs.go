@@ -26,12 +26,16 @@ type packs struct {
 // a processor whose weights libtorch lays out, and for the base in the binary, which is small.
 func (s *stack) openPacks(o *mt5.Options, log *slog.Logger) *packs {
 	folder, err := os.UserCacheDir()
-	if err != nil || s.base.Name == builtinBase || s.thread.Device().IsCUDA() || o.Packed == 0 || mt5.Layout(o.Packed) == "" {
+	if err != nil || s.base.Name == builtinBase || s.thread.Device().IsCUDA() || o.Packed == 0 {
+		return nil
+	}
+	layout := mt5.Layout(o.Packed)
+	if layout == "" {
 		return nil
 	}
 	p := &packs{
 		cache: packcache.Cache{Folder: filepath.Join(folder, "valence", "packed"), Sums: sums(folder, log)},
-		base:  s.base.Digest(), layout: mt5.Layout(o.Packed), log: log,
+		base:  s.base.Digest(), layout: layout, log: log,
 	}
 	file, err := p.cache.Open(p.base, p.layout)
 	switch {

@@ -199,14 +199,13 @@ func (t *table) gatherBatch(s *torch.Scope, slots []int64, dtype torch.DType) sc
 		return t.gather(s, slots, dtype)
 	}
 	if n > t.roomy {
-		t.owned.Drop(t.room)
-		t.roomy = max(n, 2*t.roomy)
-		t.room = t.owned.Full(0, torch.Float32, int64(t.roomy), int64(t.width))
-		if err := t.owned.Err(); err != nil {
-			t.room, t.roomy = torch.Tensor{}, 0
-			s.Fail("mt5: the vectors of %d rows: %w", n, err)
+		more := max(n, 2*t.roomy)
+		room := s.Full(0, torch.Float32, int64(more), int64(t.width))
+		if s.Err() != nil {
 			return scales{}
 		}
+		t.owned.Drop(t.room)
+		t.room, t.roomy = s.Give(t.owned, room), more
 	}
 	rows := s.Narrow(t.room, 0, 0, int64(n))
 	s.IndexSelectInto(rows, t.data, s.Int64s(slots, int64(n)))
