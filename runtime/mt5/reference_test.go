@@ -166,16 +166,6 @@ func loadWith(t *testing.T, config *spec.Config, w Weights, o Options) (*Model, 
 	return m, thread
 }
 
-// plainOnCUDA is how a GPU has weights of a format: float32 as they are, and the others not
-// at all.
-func plainOnCUDA(t *testing.T, format torch.Format) torch.Format {
-	t.Helper()
-	if format != 0 && format != torch.PackedFloat32 {
-		t.Skipf("%v is for the CPU alone", format)
-	}
-	return 0
-}
-
 func (f *fixture) batch(ids [][]int32, names []string) *spec.Batch {
 	b := &spec.Batch{IDs: ids}
 	for _, name := range names {

@@ -41,3 +41,13 @@ func eachIn(t *testing.T, way string, check func(t *testing.T, f *fixture, c *re
 		})
 	}
 }
+
+// plainOnCUDA is how a GPU has weights of a format: float32 as they are, and the others not
+// at all.
+func plainOnCUDA(t *testing.T, format torch.Format) torch.Format {
+	t.Helper()
+	if format != 0 && format != torch.PackedFloat32 {
+		t.Skipf("%v is for the CPU alone", format)
+	}
+	return 0
+}
