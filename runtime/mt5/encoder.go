@@ -107,21 +107,23 @@ func (p *pass) encodePacked(in inputs) torch.Tensor {
 }
 
 func (p *pass) packedLayer(b block) *torch.EncoderLayer {
-	of := func(l linear) torch.Projection {
-		made := torch.Projection{W: l.packed}
-		if p.sc.in != nil {
-			made.In, made.Out = p.sc.in[l.id], p.sc.out[l.id]
-		}
-		return made
-	}
 	layer := &torch.EncoderLayer{
 		SelfNorm: b.selfNorm, FFNorm: b.ffNorm, Epsilon: p.m.config.Epsilon, Activation: activations[p.m.config.Activation],
-		Q: of(b.self.q), K: of(b.self.k), V: of(b.self.v), O: of(b.self.o), WI0: of(b.ff.wi0), WO: of(b.ff.wo),
+		Q: p.packed(b.self.q), K: p.packed(b.self.k), V: p.packed(b.self.v), O: p.packed(b.self.o), WI0: p.packed(b.ff.wi0), WO: p.packed(b.ff.wo),
 	}
 	if p.m.config.Gated {
-		layer.WI1 = of(b.ff.wi1)
+		layer.WI1 = p.packed(b.ff.wi1)
 	}
 	return layer
+}
+
+// packed is a packed projection with its IA3 vectors.
+func (p *pass) packed(l linear) torch.Projection {
+	made := torch.Projection{W: l.packed}
+	if p.sc.in != nil {
+		made.In, made.Out = p.sc.in[l.id], p.sc.out[l.id]
+	}
+	return made
 }
 
 var activations = map[spec.Activation]torch.Activation{

@@ -23,13 +23,10 @@ func (p *pass) first(ids torch.Tensor, r read) torch.Tensor {
 	m, s := p.m, p.s
 	x := p.embed(ids)
 	p.saw(0, x)
-	attend := p.absorb(r)
+	next := p.firstLayers(r)
 	for i, b := range m.decoder.blocks {
 		mark := s.Mark()
-		h := p.project(p.project(p.norm(x, b.selfNorm), b.self.v, p.sc), b.self.o, p.sc)
-		x = s.Add(x, h)
-		x = s.Add(x, p.absorbed(p.norm(x, b.crossNorm), b.cross, attend))
-		x = s.Add(x, p.feedForward(p.norm(x, b.ffNorm), b.ff))
+		x = next(x, b)
 		s.Keep(mark, x)
 		p.saw(i+1, x)
 	}
@@ -38,39 +35,77 @@ func (p *pass) first(ids torch.Tensor, r read) torch.Tensor {
 	return x
 }
 
-// absorb gives the attention of queries [N, 1, H*K] to what the sequences read, without
-// the projections of queries and results.
-func (p *pass) absorb(r read) func(q torch.Tensor, a attention) torch.Tensor {
+// firstLayers gives what a layer makes of x [N, 1, D].
+func (p *pass) firstLayers(r read) func(x torch.Tensor, b block) torch.Tensor {
 	s := p.s
-	if !s.Device().IsCUDA() && p.m.dtype == torch.Float32 {
-		return func(q torch.Tensor, a attention) torch.Tensor {
-			var byK, byV torch.Tensor
-			if p.sc.in != nil {
-				byK, byV = p.sc.in[a.k.id], p.sc.in[a.v.id]
+	attend := p.attendStates
+	if p.m.decoder.byHead() {
+		sight := s.See(r.states, r.in.lengths, r.rows, p.m.config.Heads)
+		if p.m.decoder.inPanels() {
+			return func(x torch.Tensor, b block) torch.Tensor {
+				rows := s.Reshape(x, r.n, -1)
+				s.First(rows, sight, p.packedFirst(b))
+				return x
 			}
-			return s.Absorbed(q, r.states, r.in.lengths, r.rows, a.k.w, a.v.w, byK, byV, p.m.config.Heads)
+		}
+		attend = func(read) func(torch.Tensor, attention) torch.Tensor {
+			return func(q torch.Tensor, a attention) torch.Tensor {
+				return s.Absorbed(q, sight, p.byHead(a.k), p.byHead(a.v))
+			}
 		}
 	}
+	look := attend(r)
+	return func(x torch.Tensor, b block) torch.Tensor {
+		h := p.project(p.project(p.norm(x, b.selfNorm), b.self.v, p.sc), b.self.o, p.sc)
+		x = s.Add(x, h)
+		x = s.Add(x, p.project(look(p.project(p.norm(x, b.crossNorm), b.cross.q, p.sc), b.cross), b.cross.o, p.sc))
+		return s.Add(x, p.feedForward(p.norm(x, b.ffNorm), b.ff))
+	}
+}
+
+func (p *pass) packedFirst(b block) *torch.FirstLayer {
+	layer := &torch.FirstLayer{
+		SelfNorm: b.selfNorm, CrossNorm: b.crossNorm, FFNorm: b.ffNorm,
+		SelfV: p.packed(b.self.v), SelfO: p.packed(b.self.o),
+		Q: p.packed(b.cross.q), K: p.byHead(b.cross.k), V: p.byHead(b.cross.v), O: p.packed(b.cross.o),
+		WI0: p.packed(b.ff.wi0), WO: p.packed(b.ff.wo),
+		Activation: activations[p.m.config.Activation], Epsilon: p.m.config.Epsilon,
+	}
+	if p.m.config.Gated {
+		layer.WI1 = p.packed(b.ff.wi1)
+	}
+	return layer
+}
+
+// byHead is a projection of keys or values as the first step absorbs it.
+func (p *pass) byHead(l linear) torch.Projection {
+	made := p.packed(l)
+	made.W = l.heads
+	return made
+}
+
+// byHead tells whether the stack's keys and values of the encoder's states are packed head by
+// head.
+func (st *stack) byHead() bool { return len(st.blocks) > 0 && st.blocks[0].cross.k.heads.Defined() }
+
+// attendStates gives the attention of queries [N, 1, H*K] to what the sequences read, where
+// the matrices of keys and values are as they are.
+func (p *pass) attendStates(r read) func(q torch.Tensor, a attention) torch.Tensor {
+	s := p.s
 	index := p.index(r.rows)
 	states, mask := p.spread(r.states, index), p.spread(r.in.mask, index)
 	if mask.Defined() {
 		mask = s.Reshape(mask, r.n, 1, -1)
 	}
 	return func(q torch.Tensor, a attention) torch.Tensor {
-		u := p.scaledIn(p.eachHead(q, r.n, a.k, false), a.k) // [N, H, D]
-		scores := s.MatMul(u, s.Transpose(states, 1, 2))     // [N, H, T]
+		u := p.scaledIn(p.eachHead(p.scaledOut(q, a.k), r.n, a.k, false), a.k) // [N, H, D]
+		scores := s.MatMul(u, s.Transpose(states, 1, 2))                       // [N, H, T]
 		if mask.Defined() {
 			scores = s.Add(scores, mask)
 		}
 		sum := p.scaledIn(s.MatMul(s.Softmax(scores), states), a.v)
-		return p.eachHead(sum, r.n, a.v, true)
+		return p.scaledOut(p.eachHead(sum, r.n, a.v, true), a.v)
 	}
-}
-
-// absorbed is the cross-attention of one query a sequence, x [N, 1, D].
-func (p *pass) absorbed(x torch.Tensor, a attention, attend func(torch.Tensor, attention) torch.Tensor) torch.Tensor {
-	q := p.scaledOut(p.project(x, a.q, p.sc), a.k)
-	return p.project(p.scaledOut(attend(q, a), a.v), a.o, p.sc)
 }
 
 // eachHead multiplies each head's part by the head's rows of a projection's weight: from

@@ -57,11 +57,11 @@ func (l *loader) stack(name string, layers int, decoder bool) stack {
 
 func (l *loader) block(path string, decoder bool) (b block) {
 	b.selfNorm = l.norm(path + ".0.layer_norm")
-	b.self = l.attention(path+".0.SelfAttention", false)
+	b.self = l.attention(path+".0.SelfAttention", nil, nil)
 	ff := path + ".1"
 	if decoder {
 		b.crossNorm = l.norm(path + ".1.layer_norm")
-		b.cross = l.attention(path+".1.EncDecAttention", keepKeysValues)
+		b.cross = l.attention(path+".1.EncDecAttention", &keys, &values)
 		ff = path + ".2"
 	}
 	b.ffNorm = l.norm(ff + ".layer_norm")
@@ -69,27 +69,35 @@ func (l *loader) block(path string, decoder bool) (b block) {
 	return b
 }
 
-// keepKeysValues keeps the matrices of keys and values beside the packed ones: the first
-// step of the decoder absorbs them.
-const keepKeysValues = true
+// byHead is how a matrix is packed head by head, beside the whole: the first step of the
+// decoder absorbs those of keys and values.
+type byHead struct {
+	size func(torch.Heads) (out, in int64)
+	pack func(*torch.Scope, []byte, torch.DType, torch.Heads, torch.Format) torch.Packed
+}
 
-func (l *loader) attention(path string, keep bool) attention {
+var (
+	keys   = byHead{torch.Heads.KeysSize, (*torch.Scope).PackKeys}
+	values = byHead{torch.Heads.ValuesSize, (*torch.Scope).PackValues}
+)
+
+func (l *loader) attention(path string, k, v *byHead) attention {
 	d, inner := l.m.config.DModel, l.m.config.DInner()
 	return attention{
-		q: l.linear(path+".q", d, inner, false), k: l.linear(path+".k", d, inner, keep),
-		v: l.linear(path+".v", d, inner, keep), o: l.linear(path+".o", inner, d, false),
+		q: l.linear(path+".q", d, inner, nil), k: l.linear(path+".k", d, inner, k),
+		v: l.linear(path+".v", d, inner, v), o: l.linear(path+".o", inner, d, nil),
 	}
 }
 
 func (l *loader) feedForward(path string) (ff feedForward) {
 	d, inner := l.m.config.DModel, l.m.config.DFF
 	if l.m.config.Gated {
-		ff.wi0 = l.linear(path+".wi_0", d, inner, false)
-		ff.wi1 = l.linear(path+".wi_1", d, inner, false)
+		ff.wi0 = l.linear(path+".wi_0", d, inner, nil)
+		ff.wi1 = l.linear(path+".wi_1", d, inner, nil)
 	} else {
-		ff.wi0 = l.linear(path+".wi", d, inner, false)
+		ff.wi0 = l.linear(path+".wi", d, inner, nil)
 	}
-	ff.wo = l.linear(path+".wo", inner, d, false)
+	ff.wo = l.linear(path+".wo", inner, d, nil)
 	return ff
 }
 
@@ -130,9 +138,9 @@ func (l *loader) here(w safetensors.Tensor, from torch.DType) torch.Tensor {
 	return l.m.owned.Upload(w.Data, w.Shape, from, from)
 }
 
-// linear reads a projection, and packs it where the model does. The matrix itself then
-// stays only if keep says so.
-func (l *loader) linear(module string, in, out int, keep bool) linear {
+// linear reads a projection, and packs it where the model does: head by head as well where
+// heads says how.
+func (l *loader) linear(module string, in, out int, heads *byHead) linear {
 	id, name := l.linears, module+".weight"
 	l.linears++
 	m := l.m
@@ -143,47 +151,57 @@ func (l *loader) linear(module string, in, out int, keep bool) linear {
 	if !ok {
 		return linear{}
 	}
-	p := linear{packed: l.pack(name, w, from, int64(out), int64(in)), id: id}
-	if keep {
-		p.w = l.kept(l.here(w, from), from, int64(out)*int64(in))
+	p := linear{id: id}
+	p.packed = l.packed(name, int64(out), int64(in), m.packed, func() torch.Packed {
+		return m.owned.PackData(w.Data, from, int64(out), int64(in), m.packed)
+	})
+	if heads != nil {
+		l.absorb(&p, name, w, from, heads)
 	}
 	l.took(name, w, from)
-	if l.err == nil {
-		m.bytes.Add(p.packed.Bytes())
+	return p
+}
+
+// packed is a weight as it was packed before, or packs it.
+func (l *loader) packed(name string, out, in int64, f torch.Format, pack func() torch.Packed) torch.Packed {
+	m := l.m
+	make := pack
+	if m.packs != nil {
+		if data, ok := m.packs.Packed(name); ok {
+			make = func() torch.Packed { return m.owned.PackedAt(data, out, in, f) }
+		}
+	}
+	p := make()
+	if m.owned.Err() == nil {
+		m.bytes.Add(p.Bytes())
 	}
 	return p
 }
 
-// pack is a weight as it was packed before, or packs it.
-func (l *loader) pack(name string, w safetensors.Tensor, from torch.DType, out, in int64) torch.Packed {
-	m := l.m
-	if m.packs != nil {
-		if data, ok := m.packs.Packed(name); ok {
-			return m.owned.PackedAt(data, out, in, m.packed)
-		}
+// headsName is the name of what is packed head by head, beside the whole.
+func headsName(name string) string { return name + "/heads" }
+
+// absorb packs a matrix head by head; where the processor has no kernel for it, it stays as it
+// is, in float32.
+func (l *loader) absorb(p *linear, name string, w safetensors.Tensor, from torch.DType, by *byHead) {
+	m, c := l.m, l.m.config
+	f, h := headsFormats[m.stored], torch.Heads{Count: int64(c.Heads), Width: int64(c.DKV), D: int64(c.DModel)}
+	if torch.CanPack(f) {
+		out, in := by.size(h)
+		p.heads = l.packed(headsName(name), out, in, f, func() torch.Packed { return by.pack(m.owned, w.Data, from, h, f) })
+		return
 	}
-	return m.owned.PackData(w.Data, from, out, in, m.packed)
+	here := m.owned.Upload(w.Data, w.Shape, from, m.stored)
+	p.w = m.owned.To(here, m.dtype)
+	if m.stored != m.dtype {
+		m.owned.Drop(here)
+	}
+	m.bytes.Add(int64(len(w.Data) / from.Size() * m.dtype.Size()))
 }
 
-// kept is a matrix of n numbers, rounded to the stored type, as the decoder's first step
-// reads it, which it cannot in float16. Where packed weights stay in their files until
-// Settle, it does so, too, if it has that type there.
-func (l *loader) kept(w torch.Tensor, from torch.DType, n int64) torch.Tensor {
-	m, to := l.m, l.m.stored
-	if to == torch.Float16 {
-		to = torch.Float32
-	}
-	if m.packs != nil && l.held && from == m.stored && to == m.stored {
-		return w
-	}
-	m.bytes.Add(n * int64(to.Size()))
-	rounded := m.owned.To(w, m.stored)
-	wide := m.owned.To(rounded, to)
-	out := m.owned.LargePages(wide)
-	for _, t := range []torch.Tensor{w, rounded, wide} { // some may be the same
-		m.owned.Drop(t)
-	}
-	return out
+// headsFormats are those of matrices of a stored type whose rows are not rounded.
+var headsFormats = map[torch.DType]torch.Format{
+	torch.Float32: torch.PackedFloat32, torch.Float16: torch.PackedFloat16, torch.BFloat16: torch.PackedWideBFloat16,
 }
 
 func (l *loader) norm(module string) torch.Tensor {

@@ -97,6 +97,7 @@ type Model struct {
 type linear struct {
 	w      torch.Tensor // [out, in]; none where it is packed and nothing else reads it
 	packed torch.Packed // the same, where the model packs its weights
+	heads  torch.Packed // the same head by head, where the decoder's first step absorbs it
 	id     int
 }
 

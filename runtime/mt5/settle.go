@@ -11,16 +11,19 @@ import (
 // be kept. It is what Options.Packs must have been packed for.
 func Layout(format torch.Format) string { return torch.Layout(format) }
 
-// linears are the packed projections by the names of their tensors.
-func (m *Model) linears() map[string]*linear {
+// packedWeights are by the names of their tensors.
+func (m *Model) packedWeights() map[string]torch.Packed {
 	names := m.config.Linears()
-	all := map[string]*linear{}
+	all := map[string]torch.Packed{}
 	for _, st := range []*stack{&m.encoder, &m.decoder} {
-		for i := range st.blocks {
-			b := &st.blocks[i]
-			for _, l := range []*linear{&b.self.q, &b.self.k, &b.self.v, &b.self.o, &b.cross.q, &b.cross.k, &b.cross.v, &b.cross.o, &b.ff.wi0, &b.ff.wi1, &b.ff.wo} {
+		for _, b := range st.blocks {
+			for _, l := range []linear{b.self.q, b.self.k, b.self.v, b.self.o, b.cross.q, b.cross.k, b.cross.v, b.cross.o, b.ff.wi0, b.ff.wi1, b.ff.wo} {
+				name := names[l.id].Module + ".weight"
 				if l.packed.Defined() {
-					all[names[l.id].Module+".weight"] = l
+					all[name] = l.packed
+				}
+				if l.heads.Defined() {
+					all[headsName(name)] = l.heads
 				}
 			}
 		}
@@ -33,8 +36,8 @@ func (m *Model) linears() map[string]*linear {
 // returns, which must be before Settle and Close are called.
 func (m *Model) Packed(use func(weights map[string][]byte) error) error {
 	weights := map[string][]byte{}
-	for name, l := range m.linears() {
-		if data := l.packed.Data(); data != nil {
+	for name, p := range m.packedWeights() {
+		if data := p.Data(); data != nil {
 			weights[name] = data
 		}
 	}
@@ -48,14 +51,9 @@ func (m *Model) Settle(ctx context.Context) error {
 	if m.packs == nil {
 		return nil
 	}
-	for name, l := range m.linears() {
+	for name, p := range m.packedWeights() {
 		err := m.thread.Do(ctx, torch.Training, func(*torch.Scope) error {
-			m.owned.Settle(l.packed)
-			if l.w.Defined() {
-				here := l.w
-				l.w = m.owned.LargePages(here)
-				m.owned.Drop(here)
-			}
+			m.owned.Settle(p)
 			return m.owned.Err()
 		})
 		if err != nil {

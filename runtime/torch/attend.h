@@ -5,25 +5,37 @@
 
 namespace valence {
 
-// Head is one head's attention: softmax(q k^T + bias) v, unscaled, as T5 has it.
+// kQueries share what is read of keys and values.
+constexpr int64_t kQueries = 4;
+
+// Head is one head's queries, softmax(q k^T + bias) v of some keys and values, unscaled, as T5 has it.
 struct Head {
   int64_t queries, keys, width;
-  const float *q, *k, *v;      // of the first token
-  int64_t q_stride, kv_stride;  // from one token to the next
-  const float *bias;           // of the first query, for all keys, or null
-  int64_t bias_stride;         // from one query to the next
+  const float *q;  // of the first query
+  int64_t q_stride;   // from one query to the next
+  const float *bias;  // of the first query, for all keys, or null
+  int64_t bias_stride;
   float *out;
   int64_t out_stride;
 };
 
-// attend_scratch is the floats that attend needs to work in.
+// attend looks at keys k and values v, whose rows are stride floats apart, in attend_scratch floats of room. It gives the same
+// bits where there are more keys with a bias of minus infinity after the others.
 int64_t attend_scratch(int64_t keys, int64_t width);
-// attend gives the same bits where there are more keys with a bias of minus infinity after the others.
-void attend(const Head &h, float *scratch);
+void attend(const Head &h, const float *k, const float *v, int64_t stride, float *scratch);
+
+// The same in two steps, for keys and values that are looked at more than once: see lays them out in seen_size floats, and look
+// needs look_scratch besides.
+int64_t seen_size(int64_t keys, int64_t width);
+void see(const float *k, const float *v, int64_t stride, int64_t keys, int64_t width, float *seen);
+int64_t look_scratch(int64_t keys, int64_t width);
+void look(const Head &h, const float *seen, float *scratch);
 
 // HeadBack is the way back through a head whose result has the gradient g.
 struct HeadBack {
   Head head;  // its out is not used
+  const float *k, *v;
+  int64_t kv_stride;
   const float *g;
   int64_t g_stride;
   float *dq;  // is written
@@ -34,21 +46,6 @@ struct HeadBack {
 
 int64_t attend_back_scratch(int64_t keys, int64_t width);
 void attend_back(const HeadBack &b, float *scratch);
-
-// Absorbed is one head's attention of one query to states [tokens, d] without keys and values: with the head's rows of their
-// matrices wk and wv [width, d] it is wv (softmax(s u) s), u = q wk. by_k and by_v scale u and the sum of the states, where
-// they are not null.
-struct Absorbed {
-  int64_t tokens, width, d;
-  const float *q, *states;
-  const void *wk, *wv;
-  bool half;  // wk and wv are bfloat16, and not float32
-  const float *by_k, *by_v;
-  float *out;  // [width]
-};
-
-int64_t absorb_scratch(int64_t tokens, int64_t d);
-void absorb(const Absorbed &a, float *scratch);
 
 }  // namespace valence
 

@@ -54,12 +54,6 @@ func (s *Scope) Encode(x Tensor, lengths []int64, l *EncoderLayer, distances Ten
 	if !s.ok(x, l.SelfNorm, l.FFNorm, distances) {
 		return
 	}
-	for _, p := range []Projection{l.Q, l.K, l.V, l.O, l.WI0, l.WO} {
-		if !p.W.InPanels() {
-			s.Fail("encode: a weight is not in panels")
-			return
-		}
-	}
 	c := C.vl_layer{
 		self_norm: handle(l.SelfNorm), ff_norm: handle(l.FFNorm),
 		q: l.Q.c(), k: l.K.c(), v: l.V.c(), o: l.O.c(), wi0: l.WI0.c(), wi1: l.WI1.c(), wo: l.WO.c(),
@@ -78,19 +72,6 @@ func (s *Scope) Lay(x Tensor, lengths []int64) Tensor {
 		return Tensor{}
 	}
 	return s.own(ctensor(C.vl_lay(handle(x), sizes(lengths), C.int(len(lengths)))))
-}
-
-// Absorbed is the attention of one query for each sequence, q [n, 1, H*K], to the states
-// [texts, longest, D] of text of[i], or of text i where of is nil, without their keys and
-// values: wk and wv [H*K, D], contiguous, float32 or bfloat16, are the matrices that would
-// make those, byK and byV [n or 1, 1, D] or none scale their inputs. The result is
-// [n, 1, H*K]; a sequence's does not depend on the others, to the last bit.
-func (s *Scope) Absorbed(q, states Tensor, lengths, of []int64, wk, wv, byK, byV Tensor, heads int) Tensor {
-	if !s.ok(q, states, wk, wv) {
-		return Tensor{}
-	}
-	return s.own(ctensor(C.vl_absorbed(handle(q), handle(states), sizes(lengths), C.int(len(lengths)), sizes(of),
-		handle(wk), handle(wv), handle(byK), handle(byV), C.int(heads))))
 }
 
 func (p Projection) c() C.vl_projection {

@@ -30,11 +30,6 @@ vl_tensor vl_distances(vl_tensor bias);
 int vl_encode(vl_tensor x, const int64_t *lengths, int texts, const vl_layer *layer, vl_tensor distances, int activation, double eps);
 // vl_lay puts x [tokens, d] into [texts, longest, d], with zeros after the shorter ones.
 vl_tensor vl_lay(vl_tensor x, const int64_t *lengths, int texts);
-// vl_absorbed is the attention of one query for each sequence, q [n, 1, inner], to the states [texts, longest, d] of text of[i],
-// or of text i where of is NULL, without keys and values: wk and wv [inner, d] are their matrices, contiguous, float32 or
-// bfloat16; by_k and by_v [n or 1, 1, d] or NULL scale their inputs. The result is [n, 1, inner].
-vl_tensor vl_absorbed(vl_tensor q, vl_tensor states, const int64_t *lengths, int texts, const int64_t *of, vl_tensor wk, vl_tensor wv,
-                      vl_tensor by_k, vl_tensor by_v, int heads);
 
 #ifdef __cplusplus
 }

@@ -119,13 +119,14 @@ struct Sequences {
         width(inner / heads),
         distances(distances) {}
 
-  // head is one head of one sequence's attention.
-  Head head(int64_t i, int64_t h, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v) const {
-    int64_t text = of[i], at = queries.start[i] * inner + h * width, first = keys.start[text] * inner + h * width;
+  // head is one head of one sequence's attention, and key where that of its text has its first key and value.
+  int64_t key(int64_t i, int64_t h) const { return keys.start[of[i]] * inner + h * width; }
+  Head head(int64_t i, int64_t h, const at::Tensor &q) const {
+    int64_t text = of[i], at = queries.start[i] * inner + h * width;
     // One query further, a key at the same place is one step nearer.
     const float *bias = distances.defined() ? floats(distances, h * distances.size(1) + distances.size(1) / 2) : nullptr;
-    return {queries.start[i + 1] - queries.start[i], keys.start[text + 1] - keys.start[text], width, floats(q, at), floats(k, first),
-            floats(v, first), inner, inner, bias, -1, nullptr, inner};
+    return {queries.start[i + 1] - queries.start[i], keys.start[text + 1] - keys.start[text], width, floats(q, at), inner, bias, -1,
+            nullptr, inner};
   }
 
   int64_t work() const { return queries.longest * keys.longest * width / 2; }
@@ -140,9 +141,10 @@ struct Attend : torch::autograd::Function<Attend> {
     auto *y = out.data_ptr<float>();
     each_with(attend_scratch(s.keys.longest, s.width), s.queries.texts() * heads, s.work(), [&](int64_t task, float *room) {
       int64_t i = task / heads, h = task % heads;
-      auto one = s.head(i, h, rows, key, value);
+      auto one = s.head(i, h, rows);
       one.out = y + s.queries.start[i] * s.inner + h * s.width;
-      attend(one, room);
+      int64_t first = s.key(i, h);
+      attend(one, floats(key, first), floats(value, first), s.inner, room);
     });
     ctx->save_for_backward({rows, key, value, by});
     ctx->saved_data["heads"] = heads;
@@ -165,7 +167,9 @@ struct Attend : torch::autograd::Function<Attend> {
       for (int64_t i = 0; i < s.queries.texts(); i++) {
         if (s.of[i] != text) continue;
         int64_t at = s.queries.start[i] * s.inner + h * s.width;
-        attend_back({s.head(i, h, q, k, v), floats(g, at), s.inner, to_q + at, s.inner, to_k + first, to_v + first, s.inner}, room);
+        attend_back({s.head(i, h, q), floats(k, first), floats(v, first), s.inner, floats(g, at), s.inner, to_q + at, s.inner, to_k + first,
+                     to_v + first, s.inner},
+                    room);
       }
     });
     return {dq, dk, dv, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};

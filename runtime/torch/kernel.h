@@ -6,7 +6,9 @@
 
 namespace valence {
 
-enum class Format { float32, bfloat16, float16, int8 };
+// Format is how weights are kept, and rows: in float32, but for bfloat16, whose rows are rounded likewise where the processor
+// multiplies such, and int8.
+enum class Format { float32, bfloat16, float16, int8, wide_bfloat16 };
 
 // kPanel is how many outputs stand side by side in a panel, kBlock how many rows at most meet it at a time.
 constexpr int64_t kPanel = 64, kBlock = 48;

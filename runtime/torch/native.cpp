@@ -105,9 +105,9 @@ at::Tensor attention_on_cpu(const at::Tensor &q, const at::Tensor &k, const at::
   };
   valence::each_with(valence::attend_scratch(keys, width), rows * heads, n * keys * width / 2, [&](int64_t i, float *room) {
     int64_t row = i / heads, head = i % heads;
-    valence::attend({n, keys, width, at(q, row, head), at(k, row, head), at(v, row, head), q.stride(2), k.stride(2), at(mask, row, head),
-                     mask.defined() ? mask.stride(2) : 0, y + (row * n * heads + head) * width, heads * width},
-                    room);
+    valence::attend({n, keys, width, at(q, row, head), q.stride(2), at(mask, row, head), mask.defined() ? mask.stride(2) : 0,
+                     y + (row * n * heads + head) * width, heads * width},
+                    at(k, row, head), at(v, row, head), k.stride(2), room);
   });
   return out.transpose(1, 2);
 }

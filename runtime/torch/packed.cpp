@@ -144,6 +144,7 @@ const Kernel *kernel_of(int format) {
     case vl_bfloat16: return kernel(Format::bfloat16);
     case vl_float16: return kernel(Format::float16);
     case vl_int8: return kernel(Format::int8);
+    case vl_wide_bfloat16: return kernel(Format::wide_bfloat16);
   }
   TORCH_CHECK(false, "pack: no format ", format);
 }
@@ -153,7 +154,7 @@ Packed *pack(const at::Tensor &w, int format) {
   if (auto *k = kernel_of(format)) return new Panels(w, *k);
   if (format == vl_bfloat16) return new BFloat16(w);
   if (format == vl_int8) return new Int8(w);
-  TORCH_CHECK(false, "pack: float", format == vl_float16 ? 16 : 32, " needs a processor with AVX2");
+  TORCH_CHECK(false, "pack: format ", format, " needs a processor with AVX2");
 }
 
 }  // namespace
@@ -175,8 +176,8 @@ vl_packed vl_pack_data(const void *data, int kind, int64_t out, int64_t in, int 
 void vl_layout(int format, char *name, int size) {
   *name = 0;
   const Kernel *k = guarded([&] { return kernel_of(format); }, nullptr);
-  // The first number goes up when the same kernels read another layout.
-  if (k) snprintf(name, size, "1-%d-%dx%dx%d-%d%s", format, int(kPanel), int(k->columns), int(k->group), int(k->weight), k->levels ? "-levels" : "");
+  // The first number goes up when the same kernels read another layout, or other weights beside these.
+  if (k) snprintf(name, size, "2-%d-%dx%dx%d-%d%s", format, int(kPanel), int(k->columns), int(k->group), int(k->weight), k->levels ? "-levels" : "");
 }
 
 const void *vl_packed_data(vl_packed p) {

@@ -26,6 +26,8 @@ const (
 	// PackedInt8 has 8 bits a weight, with a scale for each output, and 8 bits (7 on a CPU
 	// without VNNI) a number of a row, with a scale for each row. Sums are exact.
 	PackedInt8 Format = C.vl_int8
+	// PackedWideBFloat16 rounds weights to bfloat16, and no rows.
+	PackedWideBFloat16 Format = C.vl_wide_bfloat16
 )
 
 // String is the format's name, as in "int8".
@@ -39,13 +41,15 @@ func (f Format) String() string {
 		return "float16"
 	case PackedInt8:
 		return "int8"
+	case PackedWideBFloat16:
+		return "wide-bfloat16"
 	default:
 		return fmt.Sprintf("format(%d)", int32(f))
 	}
 }
 
 // CanPack tells whether this processor has the kernels that a format needs. Without AVX2
-// there are none for float32 and float16.
+// there are none for float32, float16 and wide bfloat16.
 func CanPack(f Format) bool { return C.vl_can_pack(C.int(f)) != 0 }
 
 // FastBFloat16 tells whether this processor multiplies bfloat16 faster than float32.
@@ -72,14 +76,19 @@ func (s *Scope) Pack(w Tensor, f Format) Packed {
 // PackData lays out a weight [out, in] whose little-endian elements of type from are
 // data, which may be a mapped file: it is not needed afterwards.
 func (s *Scope) PackData(data []byte, from DType, out, in int64, f Format) Packed {
-	if s.err != nil {
-		return Packed{}
-	}
-	if n := out * in * int64(from.Size()); n != int64(len(data)) {
-		s.err = fmt.Errorf("torch: pack: %d bytes for %d by %d elements of %v", len(data), out, in, from)
+	if s.err != nil || !s.fits(data, from, out, in) {
 		return Packed{}
 	}
 	return s.ownPacked(C.vl_pack_data(unsafe.Pointer(unsafe.SliceData(data)), C.int(from), C.int64_t(out), C.int64_t(in), C.int(f)))
+}
+
+// fits tells whether data is a weight [out, in], and fails where it is not.
+func (s *Scope) fits(data []byte, from DType, out, in int64) bool {
+	if n := out * in * int64(from.Size()); n != int64(len(data)) {
+		s.err = fmt.Errorf("torch: pack: %d bytes for %d by %d elements of %v", len(data), out, in, from)
+		return false
+	}
+	return true
 }
 
 // Layout names how this processor lays out weights of a format: what was laid out alike can

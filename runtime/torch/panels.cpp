@@ -1,6 +1,7 @@
 #include "product.h"
 
 #include "pages.h"
+#include "rows.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -74,7 +75,8 @@ void write_tile(const Panels &p, int64_t panel, int64_t first, int64_t some, con
 
 at::ScalarType type(Format f) {
   switch (f) {
-    case Format::bfloat16: return at::kBFloat16;
+    case Format::bfloat16:
+    case Format::wide_bfloat16: return at::kBFloat16;
     case Format::float16: return at::kHalf;
     case Format::int8: return at::kChar;
     default: return at::kFloat;
@@ -166,15 +168,8 @@ void Panels::block(const char *a, const float *steps, int64_t rows, int64_t pane
   auto size = kPanel * kernel.group * kernel.weight;
   kernel.block(a, row_bytes(), static_cast<const char *>(data.const_data_ptr()) + panel * groups * size, groups, rows, c);
   if (!kernel.levels) return;
-  int64_t n = width(panel), first = panel * kPanel;
-  for (int64_t i = 0; i < rows; i++) {
-    float *y = c + i * kPanel;
-    for (int64_t j = 0; j < n; j++) {
-      int32_t sum;
-      std::memcpy(&sum, y + j, sizeof sum);
-      y[j] = static_cast<float>(sum - sums[first + j]) * (steps[i] * scales[first + j]);
-    }
-  }
+  int64_t first = panel * kPanel;
+  for (int64_t i = 0; i < rows; i++) row_whole(c + i * kPanel, &sums[first], &scales[first], steps[i], width(panel));
 }
 
 Rows::Rows(const Panels &w, int64_t n)

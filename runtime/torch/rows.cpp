@@ -71,6 +71,14 @@ CLONES void row_times(float *__restrict y, float by, int64_t d) {
   for (int64_t i = 0; i < d; i++) y[i] *= by;
 }
 
+CLONES void row_whole(float *__restrict c, const int32_t *__restrict zeros, const float *__restrict scales, float by, int64_t d) {
+  for (int64_t i = 0; i < d; i++) {
+    int32_t sum;
+    __builtin_memcpy(&sum, c + i, sizeof sum);
+    c[i] = static_cast<float>(sum - zeros[i]) * (by * scales[i]);
+  }
+}
+
 CLONES void row_add(const float *__restrict c, const float *__restrict l, float *__restrict x, int64_t d) {
   if (l) {
     for (int64_t i = 0; i < d; i++) x[i] += c[i] * l[i];

@@ -1,6 +1,7 @@
 #include "share.h"
 
 #include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -53,30 +54,30 @@ class Pool {
     int threads = at::get_num_threads();
     if (threads < 2 || !only) return g(f, 0, n);
     start(threads - 1);
-    size = std::max<int64_t>(size, n / kClosed + 1);
+    TORCH_CHECK(n < static_cast<int64_t>(kClosed), "share: ", n, " parts");
     // The state is closed: whoever reads what follows cannot claim a chunk with it.
     uint64_t next = (state.load() / kRound + 1) * kRound;
-    numbers = n, chunk = size, chunks = (n + size - 1) / size, work = f, part = g, helpers = threads - 1, done = 0;
+    numbers = n, chunk = size, work = f, part = g, helpers = threads - 1, done = 0;
     state.store(next);
     if (wake && sleepers.load() > 0) {
       std::lock_guard<std::mutex> guard(bed);
       bell.notify_all();
     }
     take_part(next);
-    until([&] { return done.load() == chunks.load(); }, {}, true);
+    until([&] { return done.load() == n; }, {}, true);
     state.store(next + kClosed);
     if (auto e = std::exchange(error, nullptr)) std::rethrow_exception(e);
   }
 
  private:
-  // The state is the number of a round, and of the chunk that is to be taken next; kClosed where none is to be had.
-  static constexpr uint64_t kRound = 1 << 24, kClosed = kRound - 1;
+  // The state is the number of a round, and of what is to be done next; kClosed where nothing is.
+  static constexpr uint64_t kRound = uint64_t(1) << 32, kClosed = kRound - 1;
 
   std::mutex one;  // round at a time
   alignas(64) std::atomic<uint64_t> state{kClosed};
-  alignas(64) std::atomic<int64_t> done{0};  // chunks of the round
+  alignas(64) std::atomic<int64_t> done{0};  // of the round
   // Of the round, and written while the state is closed.
-  alignas(64) std::atomic<int64_t> numbers{0}, chunk{1}, chunks{0};
+  alignas(64) std::atomic<int64_t> numbers{0}, chunk{1};
   std::atomic<void *> work{nullptr};
   std::atomic<Part> part{nullptr};
   std::atomic<int> helpers{0};
@@ -88,23 +89,24 @@ class Pool {
   std::atomic<int> sleepers{0};
   int started = 0;  // threads
 
-  // take_part does chunks of a round while there are any.
+  // take_part does parts of a round while there are any: half of its share of what is left at a time, since what lies side by side
+  // is read faster, and at least a chunk.
   void take_part(uint64_t round) {
     for (;;) {
       auto at = state.load();
-      int64_t all = chunks, n = numbers, size = chunk;
+      int64_t n = numbers, least = chunk, all = helpers + 1, first = static_cast<int64_t>(at % kRound);
       auto *f = work.load();
       auto g = part.load();
-      if (at / kRound != round / kRound || static_cast<int64_t>(at % kRound) >= all) return;
-      if (!state.compare_exchange_weak(at, at + 1)) continue;
-      int64_t first = static_cast<int64_t>(at % kRound) * size;
+      if (at / kRound != round / kRound || first >= n) return;
+      int64_t some = std::min(n - first, std::max(least, (n - first) / (2 * all)));
+      if (!state.compare_exchange_weak(at, at + some)) continue;
       try {
-        g(f, first, std::min(n, first + size));
+        g(f, first, first + some);
       } catch (...) {
         std::lock_guard<std::mutex> guard(failing);
         if (!error) error = std::current_exception();
       }
-      done.fetch_add(1);
+      done.fetch_add(some);
     }
   }
 

@@ -19,6 +19,9 @@ typedef float floats_at __attribute__((vector_size(64), aligned(4), may_alias));
 
 constexpr int64_t kLanes = 16;
 
+// whole is n filled up to whole vectors.
+VECTOR int64_t whole(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
+
 VECTOR void load(floats &v, const float *p) { v = *reinterpret_cast<const floats_at *>(p); }
 VECTOR void store(float *p, const floats &v) { *reinterpret_cast<floats_at *>(p) = v; }
 
@@ -44,6 +47,57 @@ VECTOR void exponential(floats &v) {
   p = p * (r * r) + r + 1.0f;
   ints scale = (power - 0x4b400000 + 127) << 23;
   v = p * (floats)scale;
+}
+
+// across tells for each lane the one kApart from it, in the other half of a pair.
+template <int kApart>
+VECTOR ints across() {
+  const ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return lane ^ kApart;
+}
+
+// total is the sum of the lanes.
+VECTOR float total(const floats &x) {
+  floats v = x;
+  v += __builtin_shuffle(v, across<8>());
+  v += __builtin_shuffle(v, across<4>());
+  v += __builtin_shuffle(v, across<2>());
+  v += __builtin_shuffle(v, across<1>());
+  return v[0];
+}
+
+VECTOR floats larger(const floats &a, const floats &b) { return a > b ? a : b; }
+
+// largest is the largest of the lanes.
+VECTOR float largest(const floats &x) {
+  floats v = x;
+  v = larger(v, __builtin_shuffle(v, across<8>()));
+  v = larger(v, __builtin_shuffle(v, across<4>()));
+  v = larger(v, __builtin_shuffle(v, across<2>()));
+  v = larger(v, __builtin_shuffle(v, across<1>()));
+  return v[0];
+}
+
+// swap exchanges the quarters off the diagonal of every square of 2 kApart rows and lanes.
+template <int kApart>
+VECTOR void swap(floats *rows) {
+  const ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const ints above = (lane & kApart) != 0 ? lane - kApart + 16 : lane, below = (lane & kApart) != 0 ? lane + 16 : lane + kApart;
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; i++) {
+    if (i & kApart) continue;
+    floats a = rows[i], b = rows[i + kApart];
+    rows[i] = __builtin_shuffle(a, b, above);
+    rows[i + kApart] = __builtin_shuffle(a, b, below);
+  }
+}
+
+// turn makes 16 rows of 16 floats columns.
+VECTOR void turn(floats *rows) {
+  swap<1>(rows);
+  swap<2>(rows);
+  swap<4>(rows);
+  swap<8>(rows);
 }
 
 // sigmoid is 1 / (1 + exp(-v)).
