@@ -11,10 +11,12 @@ import (
 // TestFirstStep holds the decoder's first step against the general one, for every layout
 // of adapters, with rows of several lengths and adapters in one batch, one of which is
 // read by two sequences.
-func TestFirstStep(t *testing.T) {
+func TestFirstStep(t *testing.T) { everyWay(t, testFirstStep) }
+
+func testFirstStep(t *testing.T, way string) {
 	for _, variant := range variants {
 		t.Run(variant, func(t *testing.T) {
-			f := load(t, variant)
+			f := loadAs(t, variant, way)
 			b := &spec.Batch{}
 			for _, name := range []string{"base", "default", "second", "custom", "regex"} {
 				b.IDs = append(b.IDs, []int32{5, 70, 101, 122, 48, 1}[len(b.IDs):])

@@ -12,8 +12,8 @@
 //     zero Tensor without calling libtorch, so that model code reads like the
 //     paper and asks Scope.Err once at its end.
 //   - What a row gives on a CPU does not depend on the rows beside it, to the last
-//     bit, in the operators that serving uses: Encode, Absorbed, PackedLinear,
-//     Attention, Attend, RMSNorm, GELUTanh, Scale and Gate.
+//     bit, in the operators that serving uses: Encode, First, Absorbed,
+//     PackedLinear, Attention, Attend, RMSNorm, GELUTanh, Scale and Gate.
 //   - Live counts the handles that exist. It returns to its start when work ends,
 //     and every test of a package above checks it.
 //
@@ -22,7 +22,8 @@
 // On a CPU frozen weights are packed (Scope.Pack) into panels of 64 outputs, which
 // kernels.cpp multiplies by six rows at a time: for AVX-512 with products of bfloat16
 // and of 8 bits, AVX-512, and AVX2. Encode is a layer over texts without padding, and
-// Absorbed the cross-attention of the decoder's first step. Processors with AMX
-// are left to oneDNN in bfloat16 and int8. VALENCE_MAX_CPU_ISA=avx2 or avx512 makes
-// less of the processor, for tests and comparisons.
+// First one of the decoder's first step, whose attention to the states is Absorbed.
+// Processors with AMX are left to oneDNN in bfloat16 and int8.
+// VALENCE_MAX_CPU_ISA=avx2 or avx512 makes less of the processor, for tests and
+// comparisons.
 package torch

@@ -22,7 +22,8 @@ class Layer : Stream {
         ff(*this, l.ff_norm, l.wi0, l.wi1, l.wo) {
     TORCH_CHECK(q.w.in == d && k.w.in == d && v.w.in == d && o.w.out == d && q.w.out == k.w.out && k.w.out == v.w.out && o.w.in == v.w.out,
                 "encode: the projections do not fit");
-    TORCH_CHECK(&q.w.kernel == &k.w.kernel && &q.w.kernel == &v.w.kernel, "encode: projections of the same rows are packed in different formats");
+    TORCH_CHECK(&q.w.kernel == &k.w.kernel && &q.w.kernel == &v.w.kernel,
+                "encode: projections of the same rows are packed in different formats");
     TORCH_CHECK(distances.is_contiguous() && distances.dim() == 2 && distances.size(1) >= 2 * texts.longest - 1 &&
                     q.w.out % distances.size(0) == 0,
                 "encode: distances ", distances.sizes(), " for texts of up to ", texts.longest);

@@ -38,10 +38,10 @@ struct ByHead {
   }
 };
 
-// Look is what sequences see of texts.
-class Look {
+// Sight is what sequences see of texts.
+class Sight {
  public:
-  Look(const vl_look &l, int64_t n) : texts(l.lengths, l.texts), heads(l.heads), of(l.of) {
+  Sight(const vl_look &l, int64_t n) : texts(l.lengths, l.texts), heads(l.heads), of(l.of) {
     const auto &t = ref(l.seen);
     TORCH_CHECK(of || n == texts.texts(), n, " sequences look at ", texts.texts(), " texts");
     for (int64_t i = 0; of && i < n; i++) TORCH_CHECK(of[i] >= 0 && of[i] < texts.texts(), "sequence ", i, " looks at text ", of[i]);
@@ -66,14 +66,14 @@ class Look {
 // Absorbed is the attention of one query for each sequence, without keys and values.
 class Absorbed {
  public:
-  Absorbed(const Look &look, int64_t n, int64_t inner, const vl_projection &k, const vl_projection &v)
-      : look(look),
+  Absorbed(const Sight &sight, int64_t n, int64_t inner, const vl_projection &k, const vl_projection &v)
+      : sight(sight),
         n(n),
         inner(inner),
-        width(inner / look.heads),
-        d(look.d),
-        k(panels(k.w), look.heads, width, d),
-        v(panels(v.w), look.heads, d, width),
+        width(inner / sight.heads),
+        d(sight.d),
+        k(panels(k.w), sight.heads, width, d),
+        v(panels(v.w), sight.heads, d, width),
         in_k(k.in, n, d),
         in_v(v.in, n, d),
         out_k(k.out, n, inner),
@@ -81,7 +81,7 @@ class Absorbed {
 
   // run gives what the queries q [n, inner] gather, z [n, inner].
   void run(const float *q, float *z) const {
-    Rows seen(v.w, n * look.heads);
+    Rows seen(v.w, n * sight.heads);
     gather(asked(q), seen);
     v.products(seen, n, [&](int64_t i, int64_t head, int64_t column, const float *c, int64_t some) {
       const auto *l = out_v.of(i);
@@ -91,14 +91,14 @@ class Absorbed {
   }
 
  private:
-  const Look &look;
+  const Sight &sight;
   int64_t n, inner, width, d;
   ByHead k, v;
   Vectors in_k, in_v, out_k, out_v;
 
   // asked is each query times its head's part of the keys' matrix: [n, heads, d].
   at::Tensor asked(const float *q) const {
-    int64_t heads = look.heads;
+    int64_t heads = sight.heads;
     Rows a(k.w, n * heads);
     each(n * heads, width, [&](int64_t i) {
       int64_t row = i % n, at = i / n * width;
@@ -116,22 +116,20 @@ class Absorbed {
 
   // gather prepares what each head sees of the states for the values' matrix, some heads of a sequence at a time.
   void gather(const at::Tensor &u, const Rows &seen) const {
-    int64_t heads = look.heads, groups = (heads + kQueries - 1) / kQueries, most = look.texts.longest;
+    int64_t heads = sight.heads, groups = (heads + kQueries - 1) / kQueries, most = sight.texts.longest;
     const auto *all = u.const_data_ptr<float>();
     each_with(kQueries * d + look_scratch(most, d), n * groups, kQueries * most * d / 4, [&](int64_t task, float *room) {
       int64_t i = task / groups, from = task % groups * kQueries, some = std::min(kQueries, heads - from);
-      look_at({some, look.tokens(i), d, all + (i * heads + from) * d, d, nullptr, 0, room, d}, look.at(i), room + kQueries * d);
+      valence::look({some, sight.tokens(i), d, all + (i * heads + from) * d, d, nullptr, 0, room, d}, sight.at(i), room + kQueries * d);
       for (int64_t h = 0; h < some; h++) seen.set(v.w, (from + h) * n + i, room + h * d, in_v.of(i));
     });
   }
-
-  static void look_at(const Head &h, const float *seen, float *room) { valence::look(h, seen, room); }
 };
 
 // First is a layer of the decoder for the first token.
 class First : Stream {
  public:
-  First(at::Tensor &x, const Texts &each, const Look &look, const vl_first_layer &l, int activation, double eps)
+  First(at::Tensor &x, const Texts &each, const Sight &sight, const vl_first_layer &l, int activation, double eps)
       : Stream(x, each, activation, eps),
         self_norm(norm(l.self_norm)),
         cross_norm(norm(l.cross_norm)),
@@ -139,10 +137,10 @@ class First : Stream {
         self_o(l.self_o, n),
         q(l.q, n),
         o(l.o, n),
-        absorbed(look, n, q.w.out, l.k, l.v),
+        absorbed(sight, n, q.w.out, l.k, l.v),
         ff(*this, l.ff_norm, l.wi0, l.wi1, l.wo) {
     TORCH_CHECK(self_v.w.in == d && self_o.w.in == self_v.w.out && self_o.w.out == d && q.w.in == d && o.w.in == q.w.out && o.w.out == d &&
-                    look.d == d,
+                    sight.d == d,
                 "first: the projections do not fit");
   }
 
@@ -197,9 +195,15 @@ using namespace valence;
 
 extern "C" {
 
-void vl_keys_size(int64_t d, int64_t width, int64_t heads, int64_t *out, int64_t *in) { *out = heads * in_panels(d) * kPanel, *in = width; }
+void vl_keys_size(int64_t d, int64_t width, int64_t heads, int64_t *out, int64_t *in) {
+  *out = heads * in_panels(d) * kPanel;
+  *in = width;
+}
 
-void vl_values_size(int64_t d, int64_t width, int64_t heads, int64_t *out, int64_t *in) { *out = heads * in_panels(width) * kPanel, *in = d; }
+void vl_values_size(int64_t d, int64_t width, int64_t heads, int64_t *out, int64_t *in) {
+  *out = heads * in_panels(width) * kPanel;
+  *in = d;
+}
 
 vl_packed vl_pack_keys(const void *data, int kind, int64_t d, int64_t width, int64_t heads, int format) {
   return guarded([&] { return pack_by_head(heads_of(data, kind, d, width, heads).transpose(1, 2), format); }, nullptr);
@@ -236,7 +240,7 @@ vl_tensor vl_absorbed(vl_tensor q, const vl_look *look, vl_projection k, vl_proj
         TORCH_CHECK(x.is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 3 && x.size(1) == 1 && x.size(2) % look->heads == 0,
                     "absorbed: queries ", x.sizes());
         int64_t n = x.size(0), inner = x.size(2);
-        Look l(*look, n);
+        Sight l(*look, n);
         auto out = at::empty_like(x);
         Absorbed(l, n, inner, k, v).run(x.const_data_ptr<float>(), out.data_ptr<float>());
         return new at::Tensor(out);
@@ -250,7 +254,7 @@ int vl_first(vl_tensor x, const vl_look *look, const vl_first_layer *layer, int 
         std::vector<int64_t> ones(ref(x).size(0), 1);
         Texts each(ones.data(), ones.size());
         Stream::check(ref(x), each, "first");
-        First(ref(x), each, Look(*look, ones.size()), *layer, activation, eps).run();
+        First(ref(x), each, Sight(*look, ones.size()), *layer, activation, eps).run();
         return 0;
       },
       -1);
