@@ -177,6 +177,9 @@ func atLimit(t *testing.T) (f *fixture, job Job, steps *atomic.Int64) {
 // is trained twice when there is room again.
 func TestDiskFull(t *testing.T) {
 	f, job, steps := atLimit(t)
+	if jobs, err := f.List(t.Context(), Filter{}); err != nil || len(jobs) != 1 || !strings.Contains(jobs[0].Waiting, "no space left") {
+		t.Errorf("the list says %+v, %v", jobs, err)
+	}
 	r := small()
 	r.Spec.WarmStartFrom = strings.Repeat("x", 1<<20)
 	if _, _, err := f.Submit(t.Context(), r); !errors.Is(err, store.ErrFull) {

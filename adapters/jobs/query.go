@@ -16,17 +16,23 @@ func (m *Manager) Get(ctx context.Context, id string) (Job, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.tellWaiting(&job)
+	return job, nil
+}
+
+// tellWaiting sets why a job waits where this process knows it better than its record. The
+// lock is held.
+func (m *Manager) tellWaiting(job *Job) {
 	waiting := ""
-	switch w := m.running[id]; {
+	switch w := m.running[job.ID]; {
 	case job.Working && w != nil:
 		waiting = w.waits()
 	case !job.Working && job.State.working():
-		waiting = m.stuck[id]
+		waiting = m.stuck[job.ID]
 	}
 	if waiting != "" {
 		job.Waiting = waiting
 	}
-	return job, nil
 }
 
 func get(ctx context.Context, q querier, id string) (Job, error) {
@@ -80,6 +86,11 @@ func (m *Manager) List(ctx context.Context, f Filter) ([]Job, error) {
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("jobs: list: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range jobs {
+		m.tellWaiting(&jobs[i])
 	}
 	return jobs, nil
 }

@@ -49,7 +49,23 @@ func (c *trainCmd) plan(ctx context.Context, std streams, server *client.Client)
 		fmt.Fprintf(std.out, "! %s (%d rows)\n", f.Message, f.Count)
 	}
 	fmt.Fprintln(std.out, "\nNothing was trained. Leave out --dry-run to begin.")
+	if c.Server != "" {
+		tellKept(std, c.Server, request)
+	}
 	return nil
+}
+
+// tellKept says what a dry run leaves at a server: the files that the training will be of.
+func tellKept(std streams, server string, r client.TrainRequest) {
+	ids := []string{r.Data.Dataset}
+	if r.Validation != nil {
+		ids = append(ids, r.Validation.Dataset)
+	}
+	for _, id := range ids {
+		if id != "" {
+			fmt.Fprintf(std.out, "The server keeps the data set for it; to remove it: curl -X DELETE %s/v1/datasets/%s\n", server, id)
+		}
+	}
 }
 
 // finish tells how a job ended.

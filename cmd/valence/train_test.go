@@ -62,7 +62,7 @@ func TestTrainHere(t *testing.T) {
 func TestTrainAtServer(t *testing.T) {
 	url, log, stop := serve(t)
 	status, stdout, stderr := valence(t, "", trainArgs(t, "--server", url, "--dry-run")...)
-	if status != 0 || !strings.Contains(stdout, "learnt from, measured on  8, 2") || !strings.Contains(stdout, "Nothing was trained") {
+	if status != 0 || !strings.Contains(stdout, "learnt from, measured on  8, 2") || !strings.Contains(stdout, "Nothing was trained") || !strings.Contains(stdout, "curl -X DELETE "+url+"/v1/datasets/sha256:") {
 		t.Errorf("status %d\n%s\n%s", status, stdout, stderr)
 	}
 	status, stdout, stderr = valence(t, "", trainArgs(t, "--server", url, "--validation", "0", "--dry-run")...)
