@@ -38,28 +38,40 @@ func (p *pass) first(ids torch.Tensor, r read) torch.Tensor {
 // firstLayers gives what a layer makes of x [N, 1, D].
 func (p *pass) firstLayers(r read) func(x torch.Tensor, b block) torch.Tensor {
 	s := p.s
-	attend := p.attendStates
+	look := p.attendStates
 	if p.m.decoder.byHead() {
-		sight := s.See(r.states, r.in.lengths, r.rows, p.m.config.Heads)
 		if p.m.decoder.inPanels() {
+			sight := p.see(r)
 			return func(x torch.Tensor, b block) torch.Tensor {
-				rows := s.Reshape(x, r.n, -1)
-				s.First(rows, sight, p.packedFirst(b))
+				s.First(s.Reshape(x, r.n, -1), sight, p.packedFirst(b))
 				return x
 			}
 		}
-		attend = func(read) func(torch.Tensor, attention) torch.Tensor {
-			return func(q torch.Tensor, a attention) torch.Tensor {
-				return s.Absorbed(q, sight, p.byHead(a.k), p.byHead(a.v))
-			}
-		}
+		look = p.absorb
 	}
-	look := attend(r)
-	return func(x torch.Tensor, b block) torch.Tensor {
-		h := p.project(p.project(p.norm(x, b.selfNorm), b.self.v, p.sc), b.self.o, p.sc)
-		x = s.Add(x, h)
-		x = s.Add(x, p.project(look(p.project(p.norm(x, b.crossNorm), b.cross.q, p.sc), b.cross), b.cross.o, p.sc))
-		return s.Add(x, p.feedForward(p.norm(x, b.ffNorm), b.ff))
+	attend := look(r)
+	return func(x torch.Tensor, b block) torch.Tensor { return p.firstLayer(x, b, attend) }
+}
+
+// firstLayer is a layer of the first step by single operators, with the attention that is
+// given.
+func (p *pass) firstLayer(x torch.Tensor, b block, attend func(torch.Tensor, attention) torch.Tensor) torch.Tensor {
+	s := p.s
+	x = s.Add(x, p.project(p.project(p.norm(x, b.selfNorm), b.self.v, p.sc), b.self.o, p.sc))
+	x = s.Add(x, p.project(attend(p.project(p.norm(x, b.crossNorm), b.cross.q, p.sc), b.cross), b.cross.o, p.sc))
+	return s.Add(x, p.feedForward(p.norm(x, b.ffNorm), b.ff))
+}
+
+// see is what the sequences read, laid out for all layers.
+func (p *pass) see(r read) torch.Sight {
+	return p.s.See(r.states, r.in.lengths, r.rows, p.m.config.Heads)
+}
+
+// absorb is attendStates by matrices that are packed head by head.
+func (p *pass) absorb(r read) func(q torch.Tensor, a attention) torch.Tensor {
+	sight := p.see(r)
+	return func(q torch.Tensor, a attention) torch.Tensor {
+		return p.s.Absorbed(q, sight, p.byHead(a.k), p.byHead(a.v))
 	}
 }
 
