@@ -1,7 +1,6 @@
 #include "packed.h"
 
 #include "guard.h"
-#include "pages.h"
 #include "product.h"
 #include "rows.h"
 
@@ -220,16 +219,6 @@ vl_tensor vl_packed_linear(vl_tensor x, vl_packed p) {
         const at::Tensor &in = ref(x);
         if (!at::GradMode::is_enabled() || !in.requires_grad()) return new at::Tensor(multiply(in, *static_cast<Packed *>(p)));
         return new at::Tensor(PackedLinear::apply(in, reinterpret_cast<int64_t>(p)));
-      },
-      nullptr);
-}
-
-vl_tensor vl_large_pages(vl_tensor x) {
-  return guarded(
-      [&]() -> vl_tensor {
-        const at::Tensor &in = ref(x);
-        TORCH_CHECK(in.is_cpu(), "large pages: a tensor on the CPU is needed");
-        return new at::Tensor(large_pages(in.sizes(), in.scalar_type()).copy_(in));
       },
       nullptr);
 }

@@ -156,15 +156,6 @@ func (s *Scope) PackedLinear(x Tensor, p Packed) Tensor {
 func handle(t Tensor) C.vl_tensor       { return C.vl_tensor(t.c) }
 func ctensor(c C.vl_tensor) lib.Ctensor { return lib.Ctensor(c) }
 
-// LargePages is a copy of a tensor on the CPU in memory that is faster to read from end to
-// end: pages of 2 MiB, where the system has them.
-func (s *Scope) LargePages(t Tensor) Tensor {
-	if !s.ok(t) {
-		return Tensor{}
-	}
-	return s.own(ctensor(C.vl_large_pages(handle(t))))
-}
-
 func (s *Scope) freePacked() {
 	for _, p := range s.packed {
 		C.vl_packed_free(p.c)

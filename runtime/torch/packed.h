@@ -42,9 +42,6 @@ int64_t vl_packed_bytes(vl_packed p);
 // vl_packed_linear is x w^T: x [..., in] float32. Where x takes part in gradients, p must live until they are had.
 vl_tensor vl_packed_linear(vl_tensor x, vl_packed p);
 
-// vl_large_pages is a copy of a tensor on the CPU in pages of 2 MiB, where the system has them.
-vl_tensor vl_large_pages(vl_tensor x);
-
 #ifdef __cplusplus
 }
 #endif
