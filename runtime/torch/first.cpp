@@ -11,8 +11,6 @@
 namespace valence {
 namespace {
 
-int64_t in_panels(int64_t n) { return (n + kPanel - 1) / kPanel; }
-
 // ByHead is a matrix that each head has a part of, in panels of its own.
 struct ByHead {
   const Panels &w;
@@ -27,8 +25,8 @@ struct ByHead {
   // numbers, how many).
   template <class F>
   void products(const Rows &a, int64_t n, F use) const {
-    int64_t blocks = (n + kBlock - 1) / kBlock;
-    each(heads * panels * blocks, w.in * std::max(kPanel, std::min(n, kBlock)), [&](int64_t task) {
+    int64_t blocks = in_blocks(n);
+    each(heads * panels * blocks, w.in * kPanel, [&](int64_t task) {
       float c[kBlock * kPanel];
       int64_t panel = task / blocks, head = panel / panels, first = task % blocks * kBlock, some = std::min(kBlock, n - first),
               column = panel % panels * kPanel;
@@ -45,7 +43,7 @@ class Sight {
     const auto &t = ref(l.seen);
     TORCH_CHECK(of || n == texts.texts(), n, " sequences look at ", texts.texts(), " texts");
     for (int64_t i = 0; of && i < n; i++) TORCH_CHECK(of[i] >= 0 && of[i] < texts.texts(), "sequence ", i, " looks at text ", of[i]);
-    TORCH_CHECK(t.is_cpu() && t.scalar_type() == at::kFloat && t.dim() == 3 && t.size(0) == texts.texts() && t.is_contiguous(),
+    TORCH_CHECK(floats_on_cpu(t) && t.dim() == 3 && t.size(0) == texts.texts() && t.is_contiguous(),
                 "what is seen has the shape ", t.sizes());
     d = t.size(2), size = t.size(1) * d, first = t.const_data_ptr<float>();
     TORCH_CHECK(seen_size(texts.longest, d) <= size, "what is seen is of shorter texts");
@@ -218,7 +216,7 @@ vl_tensor vl_seen(vl_tensor states, const int64_t *lengths, int texts) {
       [&]() -> vl_tensor {
         Texts t(lengths, texts);
         auto x = ref(states).contiguous();
-        TORCH_CHECK(x.is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 3 && x.size(0) == texts && x.size(1) == t.longest, "states ",
+        TORCH_CHECK(floats_on_cpu(x) && x.dim() == 3 && x.size(0) == texts && x.size(1) == t.longest, "states ",
                     x.sizes(), " of texts of up to ", t.longest, " tokens");
         int64_t d = x.size(2), size = (seen_size(t.longest, d) + d - 1) / d * d;
         auto out = at::empty({texts, size / d, d}, x.options());
@@ -237,7 +235,7 @@ vl_tensor vl_absorbed(vl_tensor q, const vl_look *look, vl_projection k, vl_proj
   return guarded(
       [&]() -> vl_tensor {
         auto x = ref(q).contiguous();
-        TORCH_CHECK(x.is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 3 && x.size(1) == 1 && x.size(2) % look->heads == 0,
+        TORCH_CHECK(floats_on_cpu(x) && x.dim() == 3 && x.size(1) == 1 && x.size(2) % look->heads == 0,
                     "absorbed: queries ", x.sizes());
         int64_t n = x.size(0), inner = x.size(2);
         Sight l(*look, n);

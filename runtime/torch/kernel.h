@@ -13,6 +13,10 @@ enum class Format { float32, bfloat16, float16, int8, wide_bfloat16 };
 // kPanel is how many outputs stand side by side in a panel, kBlock how many rows at most meet it at a time.
 constexpr int64_t kPanel = 64, kBlock = 48;
 
+// in_panels is how many panels n outputs fill, and in_blocks how many blocks n rows.
+inline int64_t in_panels(int64_t n) { return (n + kPanel - 1) / kPanel; }
+inline int64_t in_blocks(int64_t n) { return (n + kBlock - 1) / kBlock; }
+
 // Kernel multiplies rows by panels, for one format and one kind of processor. A row holds groups of numbers that one
 // instruction multiplies and adds up; what a row gives does not depend on the rows beside it.
 struct Kernel {

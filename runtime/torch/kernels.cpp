@@ -104,9 +104,9 @@ struct WideBFloat16V3 : Float32V3 {
 };
 
 // The loops over a tile are unrolled: its sums would not stay in registers otherwise, and products took four times as long.
-// A tile of kRows rows by kParts * kLanes outputs, over groups of a panel: added to c or written there. At each group by bytes more
-// from ahead on are fetched. The sums begin at zero
-// in both cases: what a long row adds up to is then a sum of sums, whose rounding grows with their number and not the row's.
+// A tile of kRows rows by kParts * kLanes outputs, over groups of a panel: added to c or written there. The sums begin at zero
+// in both cases: what a long row adds up to is then a sum of sums, whose rounding grows with their number and not the row's. At each
+// group by bytes more from ahead on are fetched.
 #define UNROLL _Pragma("GCC unroll 8")
 #define TILE(TARGET)                                                                                                            \
   template <class A, int kRows, int kParts>                                                                                     \

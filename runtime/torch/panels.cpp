@@ -8,7 +8,6 @@
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
-#include <cmath>
 #include <cstring>
 
 namespace valence {
@@ -86,7 +85,7 @@ at::ScalarType type(Format f) {
 }  // namespace
 
 Panels::Panels(int64_t out, int64_t in, const Kernel &kernel)
-    : Packed(out, in, 0), kernel(kernel), panels((out + kPanel - 1) / kPanel), groups((in + kernel.group - 1) / kernel.group) {
+    : Packed(out, in, 0), kernel(kernel), panels(in_panels(out)), groups((in + kernel.group - 1) / kernel.group) {
   if (kernel.levels) {
     scales.resize(out);
     sums.resize(out);
@@ -176,7 +175,7 @@ Rows::Rows(const Panels &w, int64_t n)
     : stride(w.row_bytes()), data(at::empty({n * stride}, at::kByte)), steps(at::empty({n}, at::kFloat)) {}
 
 at::Tensor Panels::multiply(const at::Tensor &rows) const {
-  int64_t n = rows.size(0), blocks = (n + kBlock - 1) / kBlock;
+  int64_t n = rows.size(0), blocks = in_blocks(n);
   auto result = at::empty({n, out}, rows.options());
   const auto *x = rows.const_data_ptr<float>();
   auto *y = result.data_ptr<float>();

@@ -12,8 +12,8 @@ namespace valence {
 // Part does what is to be done for the numbers from first to last.
 using Part = void (*)(void *work, int64_t first, int64_t last);
 
-// share has all numbers below n done, at least chunk of them at a time, by this thread and by those that libtorch may use besides and that
-// are free. Who does not come in time is not waited for: this thread does what nobody has begun. Threads that have just helped are
+// share has all numbers below n done, at least chunk of them at a time, by this thread and by those that libtorch may use besides
+// and that are free. Who does not come in time is not waited for: this thread does what nobody has begun. Threads that have just helped are
 // awake for some time; those that sleep are woken only where it is said to pay. What a part throws is thrown here, when all others
 // have ended. Parts must not call share.
 void share(int64_t n, int64_t chunk, bool wake, void *work, Part part);

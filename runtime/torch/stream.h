@@ -22,7 +22,7 @@ struct Vectors {
   Vectors(void *tensor, int64_t texts, int64_t size) {
     if (!tensor) return;
     const auto &t = ref(tensor);
-    TORCH_CHECK(t.is_cpu() && t.scalar_type() == at::kFloat && t.dim() == 3 && (t.size(0) == texts || t.size(0) == 1) && t.size(1) == 1 &&
+    TORCH_CHECK(floats_on_cpu(t) && t.dim() == 3 && (t.size(0) == texts || t.size(0) == 1) && t.size(1) == 1 &&
                     t.size(2) == size && (t.stride(2) == 1 || size == 1),
                 "vectors ", t.sizes(), " for ", texts, " texts of ", size);
     first = t.const_data_ptr<float>();
@@ -53,9 +53,9 @@ struct Product {
 // time: use(weight, row, column, numbers, how many).
 template <class F>
 void products(std::initializer_list<Product> all, int64_t n, F use) {
-  int64_t blocks = (n + kBlock - 1) / kBlock, panels = 0, in = 1;
+  int64_t blocks = in_blocks(n), panels = 0, in = 1;
   for (auto &p : all) panels += p.w.panels, in = p.w.in;
-  each(panels * blocks, in * std::max(kPanel, std::min(n, kBlock)), [&](int64_t task) {
+  each(panels * blocks, in * kPanel, [&](int64_t task) {
     float c[kBlock * kPanel];
     int64_t panel = task / blocks, first = task % blocks * kBlock, some = std::min(kBlock, n - first), which = 0;
     auto p = all.begin();
@@ -75,7 +75,7 @@ class Stream {
 
   // check tells whether a tensor can be the stream of some texts.
   static void check(const at::Tensor &x, const Texts &texts, const char *what) {
-    TORCH_CHECK(x.is_cpu() && x.scalar_type() == at::kFloat && x.dim() == 2 && x.is_contiguous() && x.size(0) == texts.tokens() &&
+    TORCH_CHECK(floats_on_cpu(x) && x.dim() == 2 && x.is_contiguous() && x.size(0) == texts.tokens() &&
                     x.size(1) <= kMost,
                 what, ": tokens ", x.sizes(), " for texts of ", texts.tokens(), " in all");
   }
@@ -87,7 +87,7 @@ class Stream {
 
   const float *norm(void *weights) const {
     const auto &t = ref(weights);
-    TORCH_CHECK(t.is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous() && t.numel() == d, "norm of ", t.sizes(), " for tokens of ", d);
+    TORCH_CHECK(floats_on_cpu(t) && t.is_contiguous() && t.numel() == d, "norm of ", t.sizes(), " for tokens of ", d);
     return t.const_data_ptr<float>();
   }
 
@@ -155,8 +155,8 @@ class Stream {
 
   // gated is the activated gate times the other half, a panel of both at a time.
   void gated(const FeedForward &ff, const Rows &a, const Rows &b, int64_t from, int64_t n, float *h) const {
-    int64_t blocks = (n + kBlock - 1) / kBlock, inner = ff.wi0.w.out;
-    each(ff.wi0.w.panels * blocks, 2 * d * std::max(kPanel, std::min(n, kBlock)), [&](int64_t task) {
+    int64_t blocks = in_blocks(n), inner = ff.wi0.w.out;
+    each(ff.wi0.w.panels * blocks, 2 * d * kPanel, [&](int64_t task) {
       float c[kBlock * kPanel], u[kBlock * kPanel];
       int64_t panel = task / blocks, first = task % blocks * kBlock, some = std::min(kBlock, n - first), column = panel * kPanel;
       ff.wi0.w.block(a.at(first), a.step(first), some, panel, c);
