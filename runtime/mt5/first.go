@@ -38,18 +38,19 @@ func (p *pass) first(ids torch.Tensor, r read) torch.Tensor {
 // firstLayers gives what a layer makes of x [N, 1, D].
 func (p *pass) firstLayers(r read) func(x torch.Tensor, b block) torch.Tensor {
 	s := p.s
-	look := p.attendStates
-	if p.m.decoder.byHead() {
-		if p.m.decoder.inPanels() {
-			sight := p.see(r)
-			return func(x torch.Tensor, b block) torch.Tensor {
-				s.First(s.Reshape(x, r.n, -1), sight, p.packedFirst(b))
-				return x
-			}
+	var attend func(torch.Tensor, attention) torch.Tensor
+	switch decoder := &p.m.decoder; {
+	case !decoder.byHead():
+		attend = p.attendStates(r)
+	case !decoder.inPanels():
+		attend = p.absorb(r)
+	default:
+		sight := p.see(r)
+		return func(x torch.Tensor, b block) torch.Tensor {
+			s.First(s.Reshape(x, r.n, -1), sight, p.packedFirst(b))
+			return x
 		}
-		look = p.absorb
 	}
-	attend := look(r)
 	return func(x torch.Tensor, b block) torch.Tensor { return p.firstLayer(x, b, attend) }
 }
 

@@ -165,13 +165,17 @@ func (l *loader) linear(module string, in, out int, heads *byHead) linear {
 // packed is a weight as it was packed before, or packs it.
 func (l *loader) packed(name string, out, in int64, f torch.Format, pack func() torch.Packed) torch.Packed {
 	m := l.m
-	make := pack
+	var data []byte
+	kept := false
 	if m.packs != nil {
-		if data, ok := m.packs.Packed(name); ok {
-			make = func() torch.Packed { return m.owned.PackedAt(data, out, in, f) }
-		}
+		data, kept = m.packs.Packed(name)
 	}
-	p := make()
+	var p torch.Packed
+	if kept {
+		p = m.owned.PackedAt(data, out, in, f)
+	} else {
+		p = pack()
+	}
 	if m.owned.Err() == nil {
 		m.bytes.Add(p.Bytes())
 	}
@@ -191,11 +195,9 @@ func (l *loader) absorb(p *linear, name string, w safetensors.Tensor, from torch
 		p.heads = l.packed(headsName(name), out, in, f, func() torch.Packed { return by.pack(m.owned, w.Data, from, h, f) })
 		return
 	}
-	here := m.owned.Upload(w.Data, w.Shape, from, m.stored)
-	p.w = m.owned.To(here, m.dtype)
-	if m.stored != m.dtype {
-		m.owned.Drop(here)
-	}
+	rounded := m.owned.Upload(w.Data, w.Shape, from, m.stored) // to bfloat16: the other formats need those kernels, too
+	p.w = m.owned.To(rounded, m.dtype)
+	m.owned.Drop(rounded)
 	m.bytes.Add(int64(len(w.Data) / from.Size() * m.dtype.Size()))
 }
 
