@@ -50,7 +50,7 @@ func (c *trainCmd) plan(ctx context.Context, std streams, server *client.Client)
 	}
 	fmt.Fprintln(std.out, "\nNothing was trained. Leave out --dry-run to begin.")
 	if c.Server != "" {
-		tellKept(std, c.Server, request)
+		tellKept(std, server.URL(), request)
 	}
 	return nil
 }
