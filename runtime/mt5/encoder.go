@@ -72,6 +72,9 @@ func (p *pass) encode(in inputs) torch.Tensor {
 	if p.m.encoder.inPanels() {
 		return p.encodePacked(in)
 	}
+	if p.m.gpu.Defined() {
+		return p.encodeOnGPU(in)
+	}
 	m, s := p.m, p.s
 	x := p.embed(p.padded(in))
 	p.saw(0, x)
@@ -96,7 +99,7 @@ func (p *pass) encodePacked(in inputs) torch.Tensor {
 	m, s := p.m, p.s
 	x := p.embed(p.endToEnd(in))
 	p.sawPacked(0, x, in)
-	distances := s.Distances(m.encoder.bias.rows(s, 0, in.length))
+	distances := m.encoder.bias.byDistance(s, in.length)
 	for i, b := range m.encoder.blocks {
 		s.Encode(x, in.lengths, p.packedLayer(b), distances)
 		p.sawPacked(i+1, x, in)

@@ -7,9 +7,10 @@ import (
 
 // pass is one run of the model over a batch.
 type pass struct {
-	m  *Model
-	s  *torch.Scope
-	sc scales // vectors of the rows that run now
+	m     *Model
+	s     *torch.Scope
+	sc    scales  // vectors of the rows that run now
+	slots []int64 // of the batch's rows in the table
 	noise
 	flat
 	// watch, if any, sees the residual stream after the embedding (layer 0), after

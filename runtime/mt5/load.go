@@ -18,6 +18,7 @@ type loader struct {
 	progress func(done, total int64)
 	done     int64 // parameters
 	all      int64
+	joins    bool // matrices of one input are laid one after the other, as a GPU's forward has them
 	held     bool // the weights stay where they are until the model's release is called
 	linears  int  // projections seen so far: their number is their place in spec.Config.Linears
 	err      error
@@ -26,21 +27,36 @@ type loader struct {
 func (l *loader) load(o Options) error {
 	m, c := l.m, l.m.config
 	l.hold()
+	l.joins = m.dtype == torch.BFloat16 && m.packed == 0 && m.owned.Fuses(int64(c.DModel), int64(c.DKV), int64(c.DFF))
 	m.shared = l.vocabulary("shared.weight")
 	m.head = m.shared
 	if c.TiedHead {
-		m.headScale = m.owned.Full(1/math.Sqrt(float64(c.DModel)), m.dtype, 1)
+		m.headScale = m.owned.Full(m.headBy(), m.dtype, 1)
 	} else {
 		m.head = l.vocabulary("lm_head.weight")
 	}
 	m.encoder = l.stack("encoder", c.EncoderLayers, false)
 	m.decoder = l.stack("decoder", c.DecoderLayers, true)
+	if l.joins && l.err == nil {
+		m.gpu = m.owned.NewGPU(m.gpuWeights())
+	}
+	if err := m.owned.Err(); err != nil && l.err == nil {
+		l.err = err
+	}
 	if l.err != nil {
 		return l.err
 	}
 	table, err := newTable(m.owned, c, o.TableBytes)
 	m.table = table
 	return err
+}
+
+// headBy is what a state is multiplied by before the head.
+func (m *Model) headBy() float64 {
+	if m.config.TiedHead {
+		return 1 / math.Sqrt(float64(m.config.DModel))
+	}
+	return 1
 }
 
 func (l *loader) stack(name string, layers int, decoder bool) stack {
@@ -83,10 +99,14 @@ var (
 
 func (l *loader) attention(path string, k, v *byHead) attention {
 	d, inner := l.m.config.DModel, l.m.config.DInner()
-	return attention{
+	a := attention{
 		q: l.linear(path+".q", d, inner, nil), k: l.linear(path+".k", d, inner, k),
 		v: l.linear(path+".v", d, inner, v), o: l.linear(path+".o", inner, d, nil),
 	}
+	if k == nil {
+		a.qkv = l.join(&a.q, &a.k, &a.v)
+	}
+	return a
 }
 
 func (l *loader) feedForward(path string) (ff feedForward) {
@@ -94,8 +114,10 @@ func (l *loader) feedForward(path string) (ff feedForward) {
 	if l.m.config.Gated {
 		ff.wi0 = l.linear(path+".wi_0", d, inner, nil)
 		ff.wi1 = l.linear(path+".wi_1", d, inner, nil)
+		ff.wi = l.join(&ff.wi0, &ff.wi1)
 	} else {
 		ff.wi0 = l.linear(path+".wi", d, inner, nil)
+		ff.wi = ff.wi0.w
 	}
 	ff.wo = l.linear(path+".wo", inner, d, nil)
 	return ff

@@ -79,6 +79,8 @@ type Model struct {
 	dtype  torch.DType
 	packed torch.Format
 	stored torch.DType // of the matrices that are not packed
+	gpu    torch.GPU   // the forward as a whole, in bfloat16 on a GPU
+	placed placed      // what gpu was told last
 
 	release   func() error // of the files that shared and head stay in, or nil
 	packs     Packs        // that weights stay in, or nil
@@ -101,10 +103,16 @@ type linear struct {
 	id     int
 }
 
-type attention struct{ q, k, v, o linear }
+type attention struct {
+	q, k, v, o linear
+	qkv        torch.Tensor // [3 inner, D]: q, k and v are its parts, where the model has a GPU's forward and they have one input
+}
 
 // feedForward is gated (wi0, wi1, wo) or plain (wi0, wo).
-type feedForward struct{ wi0, wi1, wo linear }
+type feedForward struct {
+	wi0, wi1, wo linear
+	wi           torch.Tensor // [2 FF or FF, D]: wi0 and wi1 are its parts, where the model has a GPU's forward
+}
 
 type block struct {
 	selfNorm, crossNorm, ffNorm torch.Tensor // [D]

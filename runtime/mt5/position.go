@@ -17,8 +17,9 @@ type positionBias struct {
 	owned   *torch.Scope
 	dtype   torch.DType
 
-	size int64
-	full torch.Tensor // [1, H, size, size]
+	size      int64
+	full      torch.Tensor // [1, H, size, size]
+	distances torch.Tensor // [H, 2 size - 1] float32: the same by distance
 }
 
 // minBias is the smallest size kept, so that short texts do not make it grow often.
@@ -50,11 +51,21 @@ func (p *positionBias) grow(s *torch.Scope, need int64) {
 		full = s.Add(full, s.To(s.Float32s(causalMask(int(size)), size, size), p.dtype))
 	}
 	full = s.Contiguous(s.Unsqueeze(full, 0))
+	distances := s.Distances(full)
 	if s.Err() != nil {
 		return
 	}
 	p.owned.Drop(p.full)
-	p.full, p.size = s.Give(p.owned, full), size
+	p.owned.Drop(p.distances)
+	p.full, p.distances, p.size = s.Give(p.owned, full), s.Give(p.owned, distances), size
+}
+
+// byDistance gives the bias as torch.Scope.Distances does, for texts of n tokens or more.
+func (p *positionBias) byDistance(s *torch.Scope, n int64) torch.Tensor {
+	if n > p.size {
+		p.grow(s, n)
+	}
+	return p.distances
 }
 
 // causalMask is [n, n]: 0 where a query sees a position, -inf after it.

@@ -313,10 +313,10 @@ func TestGenerate(t *testing.T) {
 }
 
 // resident is the number of handles that the model keeps: weights, two position
-// biases, the table and the room for a batch's rows of it, the head's scale, and the head once
-// more where all of it was read.
+// biases, also by distance, the table and the room for a batch's rows of it, the head's scale,
+// and the head once more where all of it was read.
 func (f *fixture) resident() int64 {
-	n := int64(len(f.model.config.Weights()) + 4)
+	n := int64(len(f.model.config.Weights()) + 6)
 	if f.model.config.TiedHead {
 		n++
 	}

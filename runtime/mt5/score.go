@@ -22,6 +22,12 @@ func (m *Model) Score(ctx context.Context, b *spec.Batch, probes []spec.Probe) (
 	}
 	out := make([][]float32, len(probes))
 	err = m.thread.Do(ctx, torch.Serving, func(s *torch.Scope) error {
+		if m.gpu.Defined() {
+			rest, err := m.scoreOnGPU(s, b, plans, out)
+			if plans = rest; err != nil || len(plans) == 0 {
+				return err
+			}
+		}
 		p, slots, err := m.begin(s, b)
 		if err != nil {
 			return err
@@ -48,7 +54,7 @@ func (m *Model) begin(s *torch.Scope, b *spec.Batch) (*pass, []int64, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &pass{m: m, s: s, sc: m.table.gatherBatch(s, slots, m.dtype)}, slots, nil
+	return &pass{m: m, s: s, sc: m.table.gatherBatch(s, slots, m.dtype), slots: slots}, slots, nil
 }
 
 // plan is what a batch's probes ask of the decoder. Probes of one row whose
@@ -200,13 +206,17 @@ func (p *pass) score(plan *plan, slots []int64, states torch.Tensor, in inputs, 
 	if err != nil {
 		return err
 	}
-	for i, columns := range plan.columns {
-		row := all[i*len(plan.next):]
-		for _, c := range columns {
-			out[plan.probes[i]] = append(out[plan.probes[i]], row[c])
-		}
+	for i := range plan.columns {
+		plan.give(i, all[i*len(plan.next):], out)
 	}
 	return nil
+}
+
+// give takes probe i's logits from those of its state.
+func (p *plan) give(i int, state []float32, out [][]float32) {
+	for _, c := range p.columns[i] {
+		out[p.probes[i]] = append(out[p.probes[i]], state[c])
+	}
 }
 
 // written gives the decoder's states of the plan's sequences, [N, length, D], for the

@@ -27,6 +27,7 @@ type table struct {
 	used  *simplelru.LRU[*spec.Vectors, int]
 	free  []int
 
+	version        int          // of where data and the columns lie
 	copies, height atomic.Int64 // of used and slots, for other threads
 }
 
@@ -119,6 +120,7 @@ func (t *table) bytes(slots int) int64 { return int64(slots) * int64(t.width) * 
 func (t *table) reset(slots int) error {
 	t.owned.Free()
 	t.data, t.slots, t.room, t.roomy = torch.Tensor{}, 0, torch.Tensor{}, 0
+	t.version++
 	data := t.owned.Full(1, torch.Float32, int64(slots), int64(t.width))
 	if err := t.owned.Err(); err != nil {
 		return fmt.Errorf("mt5: device table of %d adapters, %d bytes: %w", slots, t.bytes(slots), err)

@@ -4,7 +4,6 @@ package torch
 import "C"
 
 import (
-	"errors"
 	"runtime"
 	"unsafe"
 )
@@ -115,9 +114,5 @@ func (s *Scope) First(x Tensor, sight Sight, l *FirstLayer) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	look := sight.c(&pin)
-	if C.vl_first(handle(x), &look, &c, C.int(l.Activation), C.double(l.Epsilon)) != 0 {
-		if s.err = lastErr(); s.err == nil {
-			s.err = errors.New("torch: first failed without an error")
-		}
-	}
+	s.done("first", C.vl_first(handle(x), &look, &c, C.int(l.Activation), C.double(l.Epsilon)))
 }

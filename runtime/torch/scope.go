@@ -20,6 +20,7 @@ type Scope struct {
 	thread *Thread
 	live   []lib.Ctensor
 	packed []Packed
+	gpus   []GPU
 	out    *lib.Ctensor // its own allocation: cgo checks the whole object that a pointer points into
 	err    error
 }
@@ -111,6 +112,7 @@ func (s *Scope) Free() {
 	}
 	clear(s.live)
 	s.freePacked()
+	s.freeGPUs()
 	s.live, s.err = s.live[:0], nil
 }
 

@@ -122,6 +122,10 @@ func (t *Thread) run(o Options, ready chan<- struct{}) {
 	t.threads = threads()
 	seed(o.Seed)
 	setGrad(false)
+	var broken error // where the device cannot be used
+	if t.device.IsCUDA() {
+		broken = ownStream(t.device)
+	}
 	close(ready)
 	scope := t.scope()
 	for {
@@ -129,11 +133,14 @@ func (t *Thread) run(o Options, ready chan<- struct{}) {
 		if j == nil {
 			return
 		}
-		if j.ctx.Err() != nil {
+		switch {
+		case broken != nil:
+			j.done <- broken
+		case j.ctx.Err() != nil:
 			j.done <- context.Cause(j.ctx)
-			continue
+		default:
+			j.done <- t.call(scope, j.f)
 		}
-		j.done <- t.call(scope, j.f)
 	}
 }
 

@@ -1,0 +1,142 @@
+package mt5
+
+import (
+	"slices"
+
+	"valence/runtime/mt5/spec"
+	"valence/runtime/torch"
+)
+
+// In bfloat16 on a GPU the forward up to the decoder's first step is queued as a whole, and
+// replayed where a batch of its shape came before: small batches there are bound by how fast
+// operators are queued, and large ones by what these write to memory and read back.
+
+// placed is what a GPU's forward knows of the table and of the position bias.
+type placed struct {
+	version int   // of the table
+	bias    int64 // its size
+}
+
+// join lays matrices of one input one after the other, of which they become parts.
+func (l *loader) join(parts ...*linear) torch.Tensor {
+	owned := l.m.owned
+	if !l.joins || l.err != nil || owned.Err() != nil {
+		return torch.Tensor{}
+	}
+	var ws []torch.Tensor
+	for _, p := range parts {
+		ws = append(ws, p.w)
+	}
+	joined := owned.Cat(0, ws...)
+	at := int64(0)
+	for _, p := range parts {
+		size := owned.Shape(p.w)[0]
+		owned.Drop(p.w)
+		p.w = owned.Narrow(joined, 0, at, size)
+		at += size
+	}
+	return joined
+}
+
+func (m *Model) gpuWeights() *torch.GPUWeights {
+	c := m.config
+	w := &torch.GPUWeights{
+		Embeddings: m.shared, Head: m.head, EncoderNorm: m.encoder.finalNorm, DecoderNorm: m.decoder.finalNorm,
+		Heads: c.Heads, Gated: c.Gated, Activation: activations[c.Activation], Start: c.StartID, Epsilon: c.Epsilon, HeadScale: m.headBy(),
+	}
+	for _, b := range m.encoder.blocks {
+		w.Encoder = append(w.Encoder, torch.GPUEncoderLayer{Norm: b.selfNorm, QKV: b.self.qkv, O: b.self.o.w, FF: b.gpuFeedForward()})
+	}
+	for _, b := range m.decoder.blocks {
+		w.Decoder = append(w.Decoder, torch.GPUDecoderLayer{
+			SelfNorm: b.selfNorm, SelfV: b.self.v.w, SelfO: b.self.o.w,
+			Norm: b.crossNorm, Q: b.cross.q.w, K: b.cross.k.w, V: b.cross.v.w, O: b.cross.o.w, FF: b.gpuFeedForward(),
+		})
+	}
+	return w
+}
+
+func (b block) gpuFeedForward() torch.GPUFeedForward {
+	return torch.GPUFeedForward{Norm: b.ffNorm, WI: b.ff.wi, WO: b.ff.wo.w}
+}
+
+// scoreOnGPU answers the plans that the first step answers, and gives the others.
+func (m *Model) scoreOnGPU(s *torch.Scope, b *spec.Batch, plans []*plan, out [][]float32) (rest []*plan, err error) {
+	slots, err := m.table.place(s, b.Adapters)
+	if err != nil {
+		return nil, err
+	}
+	batch := m.gpuBatch(s, b.IDs, slots)
+	for _, plan := range plans {
+		if plan.length > 1 {
+			rest = append(rest, plan)
+			continue
+		}
+		all, err := s.FirstLogits(m.gpu, batch, plan.rows(len(b.IDs)), plan.next)
+		if err != nil {
+			return nil, err
+		}
+		for i, at := range plan.at { // the number of its sequence, as these have one token
+			plan.give(i, all[int(at)*len(plan.next):], out)
+		}
+	}
+	return rest, nil
+}
+
+// gpuBatch is a batch as the GPU's forward has it, which is told first where its adapters are.
+func (m *Model) gpuBatch(s *torch.Scope, ids [][]int32, slots []int64) *torch.GPUBatch {
+	b := &torch.GPUBatch{IDs: slices.Concat(ids...), Slots: slots}
+	longest := int64(0)
+	for _, row := range ids {
+		b.Lengths = append(b.Lengths, int64(len(row)))
+		longest = max(longest, int64(len(row)))
+	}
+	bias := &m.encoder.bias
+	distances := bias.byDistance(s, longest)
+	now := placed{m.table.version, bias.size}
+	if now != m.placed && s.Err() == nil {
+		s.Place(m.gpu, m.table.data, m.table.places(), distances)
+		m.placed = now
+	}
+	return b
+}
+
+// places are the columns of each projection's input and output, or -1.
+func (l *layout) places() [][2]int64 {
+	out := make([][2]int64, len(l.linears))
+	for i := range out {
+		out[i] = [2]int64{-1, -1}
+	}
+	for _, c := range l.columns {
+		if c.input {
+			out[c.linear][0] = c.at
+		} else {
+			out[c.linear][1] = c.at
+		}
+	}
+	return out
+}
+
+// encodeOnGPU is encode as the GPU's forward has it, without padding.
+func (p *pass) encodeOnGPU(in inputs) torch.Tensor {
+	states := p.s.States(p.m.gpu, p.m.gpuBatch(p.s, in.texts, p.slots))
+	return p.sideBySide(states, in)
+}
+
+// sideBySide is x [tokens, D] as [B, T, D]; after the end of a text stands anything.
+func (p *pass) sideBySide(x torch.Tensor, in inputs) torch.Tensor {
+	s := p.s
+	all := in.rows * in.length
+	index := make([]int64, 0, all)
+	at := int64(0)
+	for _, n := range in.lengths {
+		for j := range in.length {
+			index = append(index, at+min(j, n-1))
+		}
+		at += n
+	}
+	if at < all {
+		x = s.IndexSelect(x, 0, s.Int64s(index, all))
+	}
+	return s.Reshape(x, in.rows, in.length, -1)
+}

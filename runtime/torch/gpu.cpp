@@ -1,0 +1,365 @@
+#include "gpu.h"
+
+#include <ATen/ops/empty.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/DeviceGuard.h>
+
+#include <algorithm>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <tuple>
+
+#include "gpupass.h"
+#include "guard.h"
+#include "texts.h"
+
+namespace valence::gpu {
+namespace {
+
+const at::Tensor &matrix(vl_tensor tensor, at::IntArrayRef sizes, const char *what) {
+  TORCH_CHECK(tensor, "gpu: ", what, " is missing");
+  const auto &t = ref(tensor);
+  TORCH_CHECK(t.is_cuda() && t.scalar_type() == at::kBFloat16 && t.is_contiguous() && t.sizes() == sizes, "gpu: ", what, " is ", t.scalar_type(), " ",
+              t.sizes(), " on ", t.device(), ", not bfloat16 ", sizes, " on a GPU");
+  return t;
+}
+
+}  // namespace
+
+Weights::Weights(const vl_gpu_weights &from)
+    : device(ref(from.embeddings).device().index()),
+      heads(from.heads),
+      gated(from.gated),
+      activation(from.activation),
+      start(from.start),
+      eps(float(from.eps)),
+      head_scale(float(from.head_scale)) {
+  TORCH_CHECK(from.encoder_layers > 0 && from.decoder_layers > 0, "gpu: a stack has no layers");
+  int64_t vocabulary = ref(from.embeddings).size(0), parts = gated ? 2 : 1;
+  d = ref(from.embeddings).size(1);
+  width = ref(from.encoder[1]).size(0) / 3 / heads;
+  ff = ref(from.encoder[4]).size(0) / parts;
+  TORCH_CHECK(d % 32 == 0 && ff % 8 == 0 && width % 16 == 0, "gpu: states of ", d, ", feed-forwards of ", ff, " and heads of ", width);
+  embeddings = matrix(from.embeddings, {vocabulary, d}, "embeddings");
+  head = matrix(from.head, {vocabulary, d}, "head");
+  encoder_norm = matrix(from.encoder_norm, {d}, "norm");
+  decoder_norm = matrix(from.decoder_norm, {d}, "norm");
+  auto feed_forward = [&](const vl_tensor *t) {
+    return FeedForward{matrix(t[0], {d}, "norm"), matrix(t[1], {parts * ff, d}, "wi"), matrix(t[2], {d, ff}, "wo"), {}, {}, {}};
+  };
+  for (int i = 0; i < from.encoder_layers; i++) {
+    const auto *t = from.encoder + i * vl_encoder_parts;
+    encoder.push_back({matrix(t[0], {d}, "norm"), matrix(t[1], {3 * inner(), d}, "qkv"), matrix(t[2], {d, inner()}, "o"), {}, {}, {}, {}, feed_forward(t + 3)});
+  }
+  for (int i = 0; i < from.decoder_layers; i++) {
+    const auto *t = from.decoder + i * vl_decoder_parts;
+    decoder.push_back({matrix(t[0], {d}, "norm"), matrix(t[1], {inner(), d}, "v"), matrix(t[2], {d, inner()}, "o"), matrix(t[3], {d}, "norm"),
+                       matrix(t[4], {inner(), d}, "q"), matrix(t[5], {inner(), d}, "k"), matrix(t[6], {inner(), d}, "v"), matrix(t[7], {d, inner()}, "o"),
+                       {}, {}, {}, {}, {}, {}, feed_forward(t + 8)});
+  }
+}
+
+namespace {
+
+// give tells the projections of a model where their vectors are, in the order that vl_gpu_adapters has.
+void give(Weights &w, const int64_t *columns, int projections) {
+  const auto *end = columns + 2 * projections;
+  auto next = [&](Scales *to) {
+    TORCH_CHECK(columns < end, "gpu: columns for ", projections, " projections are too few");
+    Scales s{columns[0], columns[1]};
+    TORCH_CHECK((s.in < 0 || s.in % 4 == 0) && (s.out < 0 || s.out % 4 == 0), "gpu: columns ", s.in, " and ", s.out, " are not aligned");
+    if (to) *to = s;
+    columns += 2;
+  };
+  auto feed_forward = [&](FeedForward &ff) {
+    next(&ff.by_wi0);
+    if (w.gated) next(&ff.by_wi1);
+    next(&ff.by_wo);
+  };
+  for (auto &l : w.encoder) {
+    for (auto *s : {&l.by_q, &l.by_k, &l.by_v, &l.by_o}) next(s);
+    feed_forward(l.ff);
+  }
+  for (auto &l : w.decoder) {
+    for (auto *s : {static_cast<Scales *>(nullptr), static_cast<Scales *>(nullptr), &l.by_self_v, &l.by_self_o, &l.by_q, &l.by_k, &l.by_v, &l.by_o}) next(s);
+    feed_forward(l.ff);
+  }
+  TORCH_CHECK(columns == end, "gpu: columns for ", projections, " projections are too many");
+}
+
+// The most tokens and texts of a batch that is recorded, and the most records. Larger batches take the GPU longer than queueing.
+constexpr int64_t kRecordedTokens = 4096, kRecordedTexts = 256, kMostRecords = 96;
+// The most tokens of the head that a recorded batch may ask for.
+constexpr int64_t kRecordedNext = 4096;
+
+// tokens_like is the least number that is at least n among those with at most three leading bits, or the multiples of 16 below 128.
+int64_t tokens_like(int64_t n) {
+  int64_t step = 16;
+  while (step * 8 < n) step *= 2;
+  return (n + step - 1) / step * step;
+}
+
+int64_t power_like(int64_t n) {
+  int64_t p = 1;
+  while (p < n) p *= 2;
+  return p;
+}
+
+// Batch is what a caller gave.
+struct Batch {
+  const int32_t *ids;
+  Texts texts;
+  const int64_t *slots;
+  const int64_t *rows;  // or null
+  int64_t sequences;
+  const int64_t *next;
+  int64_t n;
+};
+
+// Shape is how a batch lies in its block of numbers, and what a record is for.
+struct Shape {
+  int64_t tokens, texts, sequences;
+  bool adapters;
+  int64_t longest;
+  auto key() const { return std::make_tuple(tokens, texts, sequences, adapters); }
+  bool operator<(const Shape &other) const { return key() < other.key(); }
+  int64_t numbers() const { return 2 * tokens + 2 * texts + 1 + 2 * sequences; }
+};
+
+class Model {
+ public:
+  explicit Model(const vl_gpu_weights &from) : w(from) { Kernels::of(w.device, w.width); }
+  c10::Device device() const { return c10::Device(at::kCUDA, w.device); }
+
+  void adapters(vl_tensor table, const int64_t *columns, int projections, const at::Tensor &distances) {
+    records.clear();
+    TORCH_CHECK(distances.is_cuda() && distances.scalar_type() == at::kFloat && distances.is_contiguous() && distances.size(0) == w.heads, "gpu: distances ",
+                distances.sizes());
+    w.distances = distances;
+    w.table = nullptr;
+    give(w, columns, projections);
+    if (!table) return;
+    const auto &t = ref(table);
+    TORCH_CHECK(t.is_cuda() && t.scalar_type() == at::kFloat && t.is_contiguous() && t.size(1) % 4 == 0, "gpu: table ", t.sizes());
+    w.table = t.const_data_ptr<float>();
+    w.table_step = t.size(1);
+  }
+
+  at::Tensor encode(const Batch &b) {
+    Room room(options());
+    auto block = upload(b, plain(b), at::Tensor());
+    auto in = inputs(plain(b), block);
+    return Pass(w, in, room).states();
+  }
+
+  void score(const Batch &b, float *out) {
+    auto like = recorded(b);
+    if (!like) {
+      run(b, plain(b), out, nullptr);
+      return;
+    }
+    auto &known = find(*like);
+    if (known.record) {
+      replay(b, known, out);
+    } else if (!known.met) {
+      known.met = true;
+      run(b, plain(b), out, nullptr);
+    } else {
+      int64_t peak = 0;
+      run(b, known.shape, out, &peak);
+      record(known, peak);
+    }
+  }
+
+  int64_t count() const {
+    return std::count_if(records.begin(), records.end(), [](const Known &k) { return bool(k.record); });
+  }
+
+ private:
+  struct Known {
+    Shape shape;
+    bool met = false;
+    at::Tensor memory, block, states;
+    std::unique_ptr<Record> record;
+  };
+  Weights w;
+  std::list<Known> records;  // the last used first
+  at::Tensor memory, block;  // of the records to come
+
+  at::TensorOptions options() const { return at::TensorOptions(device()); }
+
+  // plain is the shape of a batch as it is.
+  Shape plain(const Batch &b) const {
+    bool adapters = std::any_of(b.slots, b.slots + b.texts.texts(), [](int64_t slot) { return slot != 0; });
+    TORCH_CHECK(!adapters || w.table, "gpu: rows have adapters, and there is no table of them");
+    TORCH_CHECK(w.distances.defined() && b.texts.longest <= w.reach() + 1, "gpu: texts of up to ", b.texts.longest, " tokens are too long for the distances");
+    return {b.texts.tokens(), b.texts.texts(), b.sequences, adapters, b.texts.longest};
+  }
+
+  // recorded is the shape that a record for a batch has, if it may have one.
+  std::optional<Shape> recorded(const Batch &b) const {
+    auto s = plain(b);
+    if (s.tokens > kRecordedTokens || s.texts > kRecordedTexts || b.rows || b.n > kRecordedNext) return std::nullopt;
+    s.tokens = tokens_like(s.tokens);
+    s.texts = s.sequences = power_like(s.texts);
+    s.longest = std::min(s.tokens, w.reach() + 1);
+    return s;
+  }
+
+  Known &find(const Shape &shape) {
+    auto at = std::find_if(records.begin(), records.end(), [&](const Known &k) { return k.shape.key() == shape.key(); });
+    if (at == records.end()) {
+      if (int64_t(records.size()) >= kMostRecords) records.pop_back();
+      records.push_front({shape});
+    } else {
+      records.splice(records.begin(), records, at);
+    }
+    return records.front();
+  }
+
+  // upload lays a batch out as a shape has it, and what it asks for behind, and queues the copy, to block where there is one. What
+  // the shape has more of than the batch has no tokens.
+  at::Tensor upload(const Batch &b, const Shape &s, at::Tensor to) const {
+    int64_t size = s.numbers() + b.n, tokens = b.texts.tokens(), texts = b.texts.texts();
+    auto here = at::empty({size}, at::TensorOptions(at::kInt).pinned_memory(true));
+    auto *p = here.data_ptr<int>();
+    std::fill(p, p + size, 0);
+    std::copy(b.ids, b.ids + tokens, p);
+    p += s.tokens;
+    for (int64_t i = 0; i < tokens; i++) p[i] = int(b.slots[b.texts.of[i]]);
+    p += s.tokens;
+    for (int64_t i = 0; i <= s.texts; i++) p[i] = int(b.texts.start[std::min(i, texts)]);
+    p += s.texts + 1;
+    std::copy(b.slots, b.slots + texts, p);
+    p += s.texts;
+    for (int64_t i = 0; i < s.sequences; i++) p[i] = int(b.rows && i < b.sequences ? b.rows[i] : std::min(i, s.texts - 1));
+    for (int64_t i = 0; i < b.sequences; i++) p[s.sequences + i] = int(b.slots[p[i]]);
+    p += 2 * s.sequences;
+    std::copy(b.next, b.next + b.n, p);
+    if (!to.defined()) to = at::empty({size}, options().dtype(at::kInt));
+    to.narrow(0, 0, size).copy_(here, /*non_blocking=*/true);
+    return to;
+  }
+
+  static Inputs inputs(const Shape &s, const at::Tensor &block) {
+    const auto *p = block.const_data_ptr<int>();
+    Inputs in;
+    in.tokens = s.tokens, in.texts = s.texts, in.sequences = s.sequences, in.longest = s.longest, in.adapters = s.adapters;
+    in.ids = p;
+    in.slots = p + s.tokens;
+    in.start = in.slots + s.tokens;
+    in.text_slots = in.start + s.texts + 1;
+    in.of = in.text_slots + s.texts;
+    in.sequence_slots = in.of + s.sequences;
+    return in;
+  }
+
+  // run queues a batch in a shape, and reads the result. peak, if any, is told how much room it took.
+  void run(const Batch &b, const Shape &s, float *out, int64_t *peak) {
+    Room room(options());
+    auto there = upload(b, s, at::Tensor());
+    auto in = inputs(s, there);
+    Pass pass(w, in, room);
+    read(b, s, in, room, pass.first(pass.states()), there, out);
+    if (peak) *peak = room.peak();
+  }
+
+  void read(const Batch &b, const Shape &s, const Inputs &in, Room &room, const at::Tensor &states, const at::Tensor &there, float *out) const {
+    auto logits = at::empty({b.sequences, b.n}, options().dtype(at::kFloat));
+    Pass(w, in, room).logits(states, there.const_data_ptr<int>() + s.numbers(), logits);
+    auto here = logits.cpu();
+    std::copy_n(here.const_data_ptr<float>(), here.numel(), out);
+  }
+
+  void record(Known &known, int64_t peak) {
+    if (!memory.defined() || memory.numel() < peak) memory = at::empty({std::max<int64_t>(2 * peak, 64 << 20)}, options().dtype(at::kByte));
+    if (!block.defined()) block = at::empty({4 * (kRecordedTokens + kRecordedTexts) + kRecordedNext + 1}, options().dtype(at::kInt));
+    known.memory = memory;
+    known.block = block;
+    Room room(options(), memory);
+    auto in = inputs(known.shape, block);
+    auto before = allocations();
+    auto made = std::make_unique<Record>(w.device, [&] {
+      Pass pass(w, in, room);
+      known.states = pass.first(pass.states());
+    });
+    // What libtorch allocates is given to others afterwards, while a replay still writes there.
+    TORCH_CHECK(allocations() == before, "gpu: an operator allocated memory while a pass was recorded");
+    known.record = std::move(made);
+  }
+
+  // allocations is how often libtorch has been asked for memory of the device.
+  int64_t allocations() const { return c10::getDeviceAllocator(at::kCUDA)->getDeviceStats(w.device).allocation[0].allocated; }
+
+  void replay(const Batch &b, const Known &known, float *out) const {
+    upload(b, known.shape, known.block);
+    known.record->replay();
+    Room room(options());
+    read(b, known.shape, inputs(known.shape, known.block), room, known.states, known.block, out);
+  }
+};
+
+}  // namespace
+}  // namespace valence::gpu
+
+using namespace valence;
+using valence::gpu::Model;
+
+namespace {
+
+// on is what f gives of a model, on its device, or failed.
+template <class F>
+auto on(vl_gpu model, F f, decltype(f(*static_cast<Model *>(nullptr))) failed) {
+  return guarded(
+      [&] {
+        auto &m = *static_cast<Model *>(model);
+        c10::DeviceGuard there(m.device());
+        return f(m);
+      },
+      failed);
+}
+
+}  // namespace
+
+extern "C" {
+
+void vl_gpu_source(const char *source) { gpu::keep_source(source); }
+
+int vl_gpu_stream(int device) {
+  return guarded([&] { return gpu::own_stream(device), 0; }, -1);
+}
+
+int vl_gpu_fits(int device, int64_t width) {
+  // bfloat16 has been in the matrix units since 8.0.
+  return guarded([&] { return int(width % 16 == 0 && width <= 128 && gpu::capability(device) >= 80); }, -1);
+}
+
+vl_gpu vl_gpu_new(const vl_gpu_weights *weights) {
+  return guarded(
+      [&]() -> vl_gpu {
+        c10::DeviceGuard there(ref(weights->embeddings).device());
+        return new Model(*weights);
+      },
+      nullptr);
+}
+
+void vl_gpu_free(vl_gpu model) { delete static_cast<Model *>(model); }
+
+int vl_gpu_adapters(vl_gpu model, vl_tensor table, const int64_t *columns, int projections, vl_tensor distances) {
+  return on(model, [&](Model &m) { return m.adapters(table, columns, projections, ref(distances)), 0; }, -1);
+}
+
+vl_tensor vl_gpu_encode(vl_gpu model, const int32_t *ids, const int64_t *lengths, const int64_t *slots, int texts) {
+  return on(model, [&](Model &m) -> vl_tensor { return new at::Tensor(m.encode({ids, Texts(lengths, texts), slots, nullptr, 0, nullptr, 0})); }, nullptr);
+}
+
+int vl_gpu_score(vl_gpu model, const int32_t *ids, const int64_t *lengths, const int64_t *slots, int texts, const int64_t *rows, int n,
+                 const int64_t *next, int k, float *out) {
+  return on(model, [&](Model &m) { return m.score({ids, Texts(lengths, texts), slots, rows, n, next, k}, out), 0; }, -1);
+}
+
+int vl_gpu_records(vl_gpu model) { return int(static_cast<Model *>(model)->count()); }
+
+}  // extern "C"

@@ -1,0 +1,188 @@
+package torch
+
+/*
+#include <stdlib.h>
+#include "gpu.h"
+*/
+import "C"
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"runtime"
+	"unsafe"
+)
+
+//go:embed kernels.cu
+var gpuSource string
+
+// giveSource hands the kernels to the side that has them compiled.
+func giveSource() {
+	text := C.CString(gpuSource)
+	defer C.free(unsafe.Pointer(text))
+	C.vl_gpu_source(text)
+}
+
+// ownStream gives the calling thread a stream of its own on a GPU.
+func ownStream(d Device) error {
+	if C.vl_gpu_stream(C.int(d.index())) != 0 {
+		return lastErr()
+	}
+	return nil
+}
+
+// Fuses tells whether the scope's device can have a GPU of heads of a width, states of d
+// numbers and feed-forwards of ff.
+func (s *Scope) Fuses(d, width, ff int64) bool {
+	if s.err != nil || !s.thread.device.IsCUDA() || d%32 != 0 || ff%8 != 0 {
+		return false
+	}
+	fits := C.vl_gpu_fits(C.int(s.thread.device.index()), C.int64_t(width))
+	if fits < 0 {
+		s.err = lastErr()
+	}
+	return fits > 0
+}
+
+// GPUWeights are a model's in bfloat16: matrices [out, in], those of one input joined.
+type GPUWeights struct {
+	Embeddings, Head         Tensor // [vocabulary, D]
+	EncoderNorm, DecoderNorm Tensor // the final ones
+	Encoder                  []GPUEncoderLayer
+	Decoder                  []GPUDecoderLayer
+	Heads                    int
+	Gated                    bool
+	Activation               Activation
+	Start                    int32 // the decoder's start token
+	Epsilon, HeadScale       float64
+}
+
+// GPUFeedForward has WI [2 FF, D] where it is gated, else [FF, D], and WO [D, FF].
+type GPUFeedForward struct{ Norm, WI, WO Tensor }
+
+// GPUEncoderLayer has QKV [3 H*K, D] and O [D, H*K].
+type GPUEncoderLayer struct {
+	Norm, QKV, O Tensor
+	FF           GPUFeedForward
+}
+
+// GPUDecoderLayer is for a start token alone: of the self-attention values and output, and of
+// the attention to the encoder's states all four.
+type GPUDecoderLayer struct {
+	SelfNorm, SelfV, SelfO Tensor
+	Norm, Q, K, V, O       Tensor
+	FF                     GPUFeedForward
+}
+
+// GPU is a model's forward on a GPU up to the decoder's first step, queued as a whole. It
+// belongs to the Scope that made it.
+type GPU struct{ c C.vl_gpu }
+
+// Defined tells whether there is one.
+func (g GPU) Defined() bool { return g.c != nil }
+
+// NewGPU has the kernels compiled for the scope's device, which takes half a second, and keeps
+// the weights.
+func (s *Scope) NewGPU(w *GPUWeights) GPU {
+	encoder, decoder := w.handles()
+	if !s.ok(append(append([]Tensor{w.Embeddings, w.Head, w.EncoderNorm, w.DecoderNorm}, encoder...), decoder...)...) {
+		return GPU{}
+	}
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	enc, dec := handles(bare(encoder)), handles(bare(decoder))
+	pin.Pin(enc)
+	pin.Pin(dec)
+	c := C.vl_gpu_weights{
+		encoder_layers: C.int(len(w.Encoder)), decoder_layers: C.int(len(w.Decoder)), heads: C.int(w.Heads), gated: C.int(boolInt(w.Gated)),
+		activation: C.int(w.Activation), start: C.int32_t(w.Start), eps: C.double(w.Epsilon), head_scale: C.double(w.HeadScale),
+		embeddings: handle(w.Embeddings), head: handle(w.Head), encoder_norm: handle(w.EncoderNorm), decoder_norm: handle(w.DecoderNorm),
+		encoder: enc, decoder: dec,
+	}
+	g := GPU{C.vl_gpu_new(&c)}
+	if g.c == nil {
+		s.err = lastErr()
+		return GPU{}
+	}
+	s.gpus = append(s.gpus, g)
+	s.thread.live.Add(1)
+	return g
+}
+
+// handles lists the layers' tensors as gpu.h has them.
+func (w *GPUWeights) handles() (encoder, decoder []Tensor) {
+	for _, l := range w.Encoder {
+		encoder = append(encoder, l.Norm, l.QKV, l.O, l.FF.Norm, l.FF.WI, l.FF.WO)
+	}
+	for _, l := range w.Decoder {
+		decoder = append(decoder, l.SelfNorm, l.SelfV, l.SelfO, l.Norm, l.Q, l.K, l.V, l.O, l.FF.Norm, l.FF.WI, l.FF.WO)
+	}
+	return encoder, decoder
+}
+
+func (s *Scope) freeGPUs() {
+	for _, g := range s.gpus {
+		C.vl_gpu_free(g.c)
+		s.thread.live.Add(-1)
+	}
+	s.gpus = nil
+}
+
+// Place tells g where adapters' vectors are: table [slots, width] float32, slot 0 all ones, or
+// none while all rows are of slot 0; it must stay until the next call. The vectors of projection i's input begin in column
+// columns[i][0], those of its output in columns[i][1], -1 stands for none; projections are
+// numbered as they follow in a checkpoint. distances are those of the longest text to come.
+// What was recorded is forgotten.
+func (s *Scope) Place(g GPU, table Tensor, columns [][2]int64, distances Tensor) {
+	if !s.ok(distances) {
+		return
+	}
+	s.done("place", C.vl_gpu_adapters(g.c, handle(table), (*C.int64_t)(unsafe.Pointer(unsafe.SliceData(columns))), C.int(len(columns)), handle(distances)))
+}
+
+// GPUBatch is texts end to end, each with its length and the slot of its adapter.
+type GPUBatch struct {
+	IDs            []int32
+	Lengths, Slots []int64
+}
+
+// States are the encoder's of a batch: [tokens, D].
+func (s *Scope) States(g GPU, b *GPUBatch) Tensor {
+	if s.err != nil {
+		return Tensor{}
+	}
+	return s.own(ctensor(C.vl_gpu_encode(g.c, (*C.int32_t)(unsafe.SliceData(b.IDs)), sizes(b.Lengths), sizes(b.Slots), C.int(len(b.Lengths)))))
+}
+
+// FirstLogits gives the logits of tokens next after the start token, [n][next] one after the
+// other, for sequences that read texts rows, or each text where rows is nil. A small batch
+// whose shape came before is replayed from a record. It waits for the device.
+func (s *Scope) FirstLogits(g GPU, b *GPUBatch, rows, next []int64) ([]float32, error) {
+	n := len(b.Lengths)
+	if rows != nil {
+		n = len(rows)
+	}
+	if s.err != nil || n == 0 || len(next) == 0 {
+		return nil, s.err
+	}
+	out := make([]float32, n*len(next))
+	status := C.vl_gpu_score(g.c, (*C.int32_t)(unsafe.SliceData(b.IDs)), sizes(b.Lengths), sizes(b.Slots), C.int(len(b.Lengths)),
+		sizes(rows), C.int(n), sizes(next), C.int(len(next)), (*C.float)(unsafe.SliceData(out)))
+	if s.done("score", status); s.err != nil {
+		return nil, fmt.Errorf("torch: %w", s.err)
+	}
+	return out, nil
+}
+
+// Records is how many shapes of batches are recorded.
+func (g GPU) Records() int { return int(C.vl_gpu_records(g.c)) }
+
+// done takes what a call returned that gives no tensor.
+func (s *Scope) done(what string, status C.int) {
+	if status != 0 {
+		if s.err = lastErr(); s.err == nil {
+			s.err = errors.New("torch: " + what + " failed without an error")
+		}
+	}
+}

@@ -1,0 +1,55 @@
+// A model in bfloat16 on a GPU: its forward, queued as a whole, with kernels of our own between libtorch's products. Texts lie end
+// to end without padding. Errors as in native.h.
+#ifndef VALENCE_TORCH_GPU_H
+#define VALENCE_TORCH_GPU_H
+
+#include "native.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// vl_gpu_source is what kernels.cu has. It is kept.
+void vl_gpu_source(const char *source);
+// vl_gpu_stream gives the calling thread a stream of its own, on which all that it queues runs in order: what goes to CUDA's default
+// stream cannot be recorded. It returns 0, or -1 on an error.
+int vl_gpu_stream(int device);
+// vl_gpu_fits tells whether a GPU can have the kernels for heads of that width: 1, or 0, or -1 on an error.
+int vl_gpu_fits(int device, int64_t width);
+
+// Matrices are [out, in]. Those of one input are joined: qkv is [3 inner, d], and wi [2 ff, d] where it is gated, else [ff, d].
+enum { vl_encoder_parts = 6, vl_decoder_parts = 11 };
+typedef struct {
+  int encoder_layers, decoder_layers, heads, gated, activation;
+  int32_t start;  // the decoder's start token
+  double eps, head_scale;
+  vl_tensor embeddings, head;            // [vocabulary, d]
+  vl_tensor encoder_norm, decoder_norm;  // [d], the final ones
+  const vl_tensor *encoder;              // of each layer: norm, qkv, o; norm, wi, wo
+  const vl_tensor *decoder;              // of each layer: norm, self v, self o; norm, q, k, v, o; norm, wi, wo
+} vl_gpu_weights;
+
+typedef void *vl_gpu;
+
+// vl_gpu_new keeps the weights, and has the kernels compiled.
+vl_gpu vl_gpu_new(const vl_gpu_weights *weights);
+void vl_gpu_free(vl_gpu model);
+// vl_gpu_adapters tells where adapters' vectors are: in table [slots, width] float32, slot 0 all ones, at columns[2 i] that of the
+// input of projection i, and at columns[2 i + 1] of its output, or -1. Projections are numbered as they follow in a stack: q, k,
+// v, o, in a decoder those of the attention to the encoder's states, then wi0, wi1 where it is gated, wo. table stays the caller's, until
+// the next call or the model's end, and may be NULL while all rows are of slot 0. distances is as vl_distances gives it, for the longest text to come. 0, or -1 on an error.
+int vl_gpu_adapters(vl_gpu model, vl_tensor table, const int64_t *columns, int projections, vl_tensor distances);
+// vl_gpu_encode gives the encoder's states [tokens, d] of texts of the given lengths, whose tokens are ids, each with the adapter
+// of its slot.
+vl_tensor vl_gpu_encode(vl_gpu model, const int32_t *ids, const int64_t *lengths, const int64_t *slots, int texts);
+// vl_gpu_score writes to out [n, k] the logits of tokens next after the start token, of sequence i for text rows[i], or for text i
+// where rows is NULL. Small batches whose shape came before are replayed from a record. It waits for the result. 0, or -1.
+int vl_gpu_score(vl_gpu model, const int32_t *ids, const int64_t *lengths, const int64_t *slots, int texts, const int64_t *rows, int n,
+                 const int64_t *next, int k, float *out);
+// vl_gpu_records is how many shapes are recorded.
+int vl_gpu_records(vl_gpu model);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

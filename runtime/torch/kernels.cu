@@ -1,0 +1,384 @@
+// What lies between the products of a forward in bfloat16 on a GPU: one kernel for each, so that nothing goes to memory and
+// back on the way. gpu.cpp has NVRTC compile it for the GPU at hand, with WIDTH for the width of a head, a multiple of 16.
+// NVRTC has no headers; every pointer and row is aligned to 16 bytes unless it says otherwise.
+
+typedef unsigned short bf16;
+typedef unsigned int u32;
+typedef long long i64;
+
+static __device__ float low(u32 pair) { return __uint_as_float(pair << 16); }
+static __device__ float high(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
+static __device__ float none() { return __uint_as_float(0xff800000u); }  // minus infinity
+
+#ifndef EMULATED
+// pair is two numbers rounded to the nearest bfloat16, ties to even.
+static __device__ u32 pair(float low, float high) {
+  u32 made;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(made) : "f"(high), "f"(low));
+  return made;
+}
+
+// multiply is c += a b of a warp's tiles a [16, 16], b [16, 8] and c [16, 8]. Lane 4 g + t has of a the pairs at rows g and
+// g + 8 and columns 2 t and 2 t + 8, of b the pairs of rows 2 t and 2 t + 8 in column g, and of c, rows g and g + 8, columns
+// 2 t and 2 t + 1. Source: the PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type".
+static __device__ void multiply(float *c, const u32 *a, u32 b0, u32 b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+#endif
+
+static __device__ void read8(const bf16 *from, float *to) {
+  uint4 v = *(const uint4 *)from;
+  u32 pairs[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    to[2 * i] = low(pairs[i]);
+    to[2 * i + 1] = high(pairs[i]);
+  }
+}
+
+static __device__ void write8(const float *from, bf16 *to) {
+  uint4 v;
+  v.x = pair(from[0], from[1]);
+  v.y = pair(from[2], from[3]);
+  v.z = pair(from[4], from[5]);
+  v.w = pair(from[6], from[7]);
+  *(uint4 *)to = v;
+}
+
+// times8 multiplies 8 numbers by others.
+static __device__ void times8(float *x, const bf16 *l) {
+  float by[8];
+  read8(l, by);
+#pragma unroll
+  for (int i = 0; i < 8; i++) x[i] *= by[i];
+}
+
+// Vectors are a table's columns for a projection's input or output: x has those of slot 0, or is null where there are none.
+struct Vectors {
+  const float *x;
+  i64 step;  // from slot to slot
+};
+
+static __device__ const float *vector(const Vectors &l, int slot) { return l.x ? l.x + slot * l.step : nullptr; }
+
+// scale8 multiplies 8 numbers by those of a vector, if any.
+static __device__ void scale8(float *x, const float *l) {
+  if (!l) return;
+  float4 a = *(const float4 *)l, b = *(const float4 *)(l + 4);
+  x[0] *= a.x, x[1] *= a.y, x[2] *= a.z, x[3] *= a.w;
+  x[4] *= b.x, x[5] *= b.y, x[6] *= b.z, x[7] *= b.w;
+}
+
+static __device__ float warp_sum(float x) {
+  for (int far = 16; far; far /= 2) x += __shfl_xor_sync(~0u, x, far);
+  return x;
+}
+
+// valence_embed is y = w[ids[row]] of rows [d], a block for each, or w[id] where ids is null.
+extern "C" __global__ void valence_embed(const bf16 *w, const int *ids, int id, bf16 *y, int d) {
+  i64 row = blockIdx.x, from = ids ? ids[row] : id;
+  for (int i = 8 * threadIdx.x; i < d; i += 8 * blockDim.x) *(uint4 *)(y + row * d + i) = *(const uint4 *)(w + from * d + i);
+}
+
+// valence_norm is y = x / sqrt(mean(x^2) + eps) * w of rows [d], a warp for each; d is a multiple of 8.
+extern "C" __global__ void valence_norm(const bf16 *x, const bf16 *w, bf16 *y, int rows, int d, float eps) {
+  int row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (row >= rows) return;
+  x += i64(row) * d;
+  y += i64(row) * d;
+  float v[8], squares = 0;
+  for (int i = 8 * lane; i < d; i += 256) {
+    read8(x + i, v);
+    for (int j = 0; j < 8; j++) squares += v[j] * v[j];
+  }
+  float root = rsqrtf(warp_sum(squares) / d + eps);
+  for (int i = 8 * lane; i < d; i += 256) {
+    read8(x + i, v);
+    for (int j = 0; j < 8; j++) v[j] *= root;
+    times8(v, w + i);
+    write8(v, y + i);
+  }
+}
+
+// valence_scale is y = x l of rows [d], a block for each, x and y with their own steps from row to row: l is the vector of slot
+// of[row / each]. y may be x.
+extern "C" __global__ void valence_scale(const bf16 *x, i64 x_step, bf16 *y, i64 y_step, Vectors l, const int *of, int each, int d) {
+  i64 row = blockIdx.x;
+  const float *by = vector(l, of[row / each]);
+  for (int i = 8 * threadIdx.x; i < d; i += 8 * blockDim.x) {
+    float v[8];
+    read8(x + row * x_step + i, v);
+    scale8(v, by ? by + i : nullptr);
+    write8(v, y + row * y_step + i);
+  }
+}
+
+// Numbers of vl_activation.
+static __device__ float activated(float x, int activation) {
+  if (activation == 0) return fmaxf(x, 0);
+  // Half of 1 + tanh(u) is the logistic function of 2 u.
+  float u = activation == 1 ? 1.5957691216057308f * (x + 0.044715f * x * x * x) : x;
+  return x / (1 + __expf(-u));
+}
+
+// valence_gate is y = f(h) u l of rows [d], a block for each: x has h and then u side by side where it is gated, or else h alone.
+// l is the vector of slot of[row].
+extern "C" __global__ void valence_gate(const bf16 *x, int gated, int activation, Vectors l, const int *of, bf16 *y, int d) {
+  i64 row = blockIdx.x;
+  const float *by = vector(l, of[row]);
+  x += row * d * (gated ? 2 : 1);
+  for (int i = 8 * threadIdx.x; i < d; i += 8 * blockDim.x) {
+    float v[8];
+    read8(x + i, v);
+    for (int j = 0; j < 8; j++) v[j] = activated(v[j], activation);
+    if (gated) times8(v, x + d + i);
+    scale8(v, by ? by + i : nullptr);
+    write8(v, y + row * d + i);
+  }
+}
+
+// valence_logits is y[row][i] = x[row] w[next[i]] by, a warp for each.
+extern "C" __global__ void valence_logits(const bf16 *x, const bf16 *w, const int *next, int rows, int n, int d, float by, float *y) {
+  i64 at = i64(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32, row = at / n;
+  int lane = threadIdx.x % 32;
+  if (row >= rows) return;
+  w += i64(next[at % n]) * d;
+  float sum = 0;
+  for (int i = 8 * lane; i < d; i += 256) {
+    float v[8], u[8];
+    read8(x + row * d + i, v);
+    read8(w + i, u);
+    for (int j = 0; j < 8; j++) sum += v[j] * u[j];
+  }
+  sum = warp_sum(sum);
+  if (lane == 0) y[at] = sum * by;
+}
+
+constexpr int kKeys = 64;                        // of a tile
+constexpr int kRow = WIDTH + 8;                  // of a tile: a warp's reads of 8 rows then lie in different banks
+constexpr int kSteps = WIDTH / 16;               // of a product over a head's width
+
+struct Attention {
+  const bf16 *x;            // [tokens, 3, heads, WIDTH]: queries, keys and values
+  i64 inner;                // heads * WIDTH
+  Vectors l[3];             // that scale them
+  const int *start;         // [texts + 1]: where texts begin among the tokens
+  const int *slots;         // [texts]
+  const float *distances;   // [heads, 2 reach + 1]: bias by key less query
+  int reach;
+  bf16 *y;                  // [tokens, heads, WIDTH]
+};
+
+// put copies rows of a head's keys or values into a tile, scaled, with zeros after the text's end up to a multiple of 16.
+static __device__ void put(bf16 (*tile)[kRow], const bf16 *from, i64 step, const float *l, int rows) {
+  int all = min(kKeys, (rows + 15) / 16 * 16);
+  for (int i = threadIdx.x; i < all * (WIDTH / 8); i += blockDim.x) {
+    int row = i / (WIDTH / 8), column = i % (WIDTH / 8) * 8;
+    float v[8] = {};
+    if (row < rows) {
+      read8(from + row * step + column, v);
+      scale8(v, l ? l + column : nullptr);
+    }
+    write8(v, &tile[row][column]);
+  }
+}
+
+// queries are the pairs that a lane has of rows g and g + 8 of a warp's 16, scaled, with zeros after the text's end.
+static __device__ void queries(u32 (*a)[4], const bf16 *from, i64 step, const float *l, int rows, int g, int t) {
+#pragma unroll
+  for (int i = 0; i < kSteps; i++) {
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+      int row = g + j % 2 * 8, column = 16 * i + 2 * t + j / 2 * 8;
+      u32 two = row < rows ? *(const u32 *)(from + row * step + column) : 0;
+      if (l) two = pair(low(two) * l[column], high(two) * l[column + 1]);
+      a[i][j] = two;
+    }
+  }
+}
+
+// valence_attend is softmax(q k^T + bias) v of each text's tokens for themselves, by blocks of up to 64 queries, heads and texts, a warp
+// for each 16 queries. Scores and sums are in float32, weights rounded. A text's result does not depend on the others.
+// Source: Dao 2023, "FlashAttention-2", the forward pass.
+extern "C" __global__ void __launch_bounds__(128) valence_attend(Attention p) {
+  __shared__ __align__(16) bf16 keys[kKeys][kRow], values[kKeys][kRow];
+  i64 text = blockIdx.z, first = p.start[text];
+  int tokens = p.start[text + 1] - int(first), from = blockIdx.x * (blockDim.x / 2);
+  if (from >= tokens) return;
+  int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, head = blockIdx.y;
+  i64 step = 3 * p.inner, column = i64(head) * WIDTH;
+  const bf16 *x = p.x + first * step + column;
+  const float *l[3];
+  for (int i = 0; i < 3; i++) {
+    l[i] = vector(p.l[i], p.slots[text]);
+    if (l[i]) l[i] += column;
+  }
+
+  int mine = from + threadIdx.x / 32 * 16;  // the warp's first query
+  u32 q[kSteps][4];
+  queries(q, x + mine * step, step, l[0], tokens - mine, g, t);
+  float out[WIDTH / 8][4] = {}, most[2] = {none(), none()}, sum[2] = {};
+  const float *bias = p.distances + i64(head) * (2 * p.reach + 1) + p.reach - mine - g;
+
+  for (int key = 0; key < tokens; key += kKeys) {
+    __syncthreads();
+    put(keys, x + p.inner + key * step, step, l[1], tokens - key);
+    put(values, x + 2 * p.inner + key * step, step, l[2], tokens - key);
+    __syncthreads();
+    if (mine >= tokens) continue;
+
+    float s[kKeys / 8][4];
+    float now[2] = {most[0], most[1]};
+#pragma unroll
+    for (int n = 0; n < kKeys / 8; n++) {
+      for (int i = 0; i < 4; i++) s[n][i] = 0;
+      if (key + 8 * n < tokens) {
+#pragma unroll
+        for (int i = 0; i < kSteps; i++) {
+          const bf16 *b = &keys[8 * n + g][16 * i + 2 * t];
+          multiply(s[n], q[i], *(const u32 *)b, *(const u32 *)(b + 8));
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        int at = key + 8 * n + 2 * t + i % 2, row = i / 2;
+        s[n][i] = at < tokens && mine + g + 8 * row < tokens ? s[n][i] + bias[at - 8 * row] : none();
+        now[row] = fmaxf(now[row], s[n][i]);
+      }
+    }
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+      now[row] = fmaxf(now[row], __shfl_xor_sync(~0u, now[row], 1));
+      now[row] = fmaxf(now[row], __shfl_xor_sync(~0u, now[row], 2));
+      float shrink = now[row] == none() ? 1 : __expf(most[row] - now[row]);  // a row after the end has no scores
+      most[row] = now[row];
+      sum[row] *= shrink;
+      for (int n = 0; n < WIDTH / 8; n++) {
+        out[n][2 * row] *= shrink;
+        out[n][2 * row + 1] *= shrink;
+      }
+    }
+#pragma unroll
+    for (int n = 0; n < kKeys / 8; n++) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        s[n][i] = s[n][i] == none() ? 0 : __expf(s[n][i] - most[i / 2]);
+        sum[i / 2] += s[n][i];
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kKeys / 16; i++) {
+      if (key + 16 * i >= tokens) break;
+      u32 a[4] = {pair(s[2 * i][0], s[2 * i][1]), pair(s[2 * i][2], s[2 * i][3]), pair(s[2 * i + 1][0], s[2 * i + 1][1]),
+                  pair(s[2 * i + 1][2], s[2 * i + 1][3])};
+      const bf16(*v)[kRow] = values + 16 * i + 2 * t;
+#pragma unroll
+      for (int n = 0; n < WIDTH / 8; n++) {
+        int c = 8 * n + g;
+        multiply(out[n], a, v[0][c] | u32(v[1][c]) << 16, v[8][c] | u32(v[9][c]) << 16);
+      }
+    }
+  }
+#pragma unroll
+  for (int row = 0; row < 2; row++) {
+    sum[row] += __shfl_xor_sync(~0u, sum[row], 1);
+    sum[row] += __shfl_xor_sync(~0u, sum[row], 2);
+    int token = mine + g + 8 * row;
+    if (token >= tokens) continue;
+    bf16 *y = p.y + (first + token) * p.inner + column + 2 * t;
+    float by = 1 / sum[row];
+    for (int n = 0; n < WIDTH / 8; n++) *(u32 *)(y + 8 * n) = pair(out[n][2 * row] * by, out[n][2 * row + 1] * by);
+  }
+}
+
+// The decoder's first step looks at the encoder's states x [tokens, d] themselves, by a query of d numbers for each head: sequence
+// n, of which start and of are the text's, at the tokens of text of[n].
+struct Look {
+  const bf16 *u;     // [sequences, heads, d]: queries
+  const bf16 *x;     // [tokens, d]
+  const int *start;  // [texts + 1]
+  const int *of;     // [sequences]
+  int heads, d;
+  float *scores;     // [sequences, heads, longest]
+  int longest;
+  bf16 *y;           // [sequences, heads, d]: sums of states
+};
+
+// valence_scores is scores = u x^T, by blocks of 32 tokens, sequences and 16 heads, a warp for each 8 tokens; d is a multiple of 32.
+// Columns come in an order of their own, which the sum does not mind, so that a lane reads 8 that lie together.
+extern "C" __global__ void __launch_bounds__(128) valence_scores(Look p) {
+  i64 n = blockIdx.y, first = p.start[p.of[n]];
+  int tokens = p.start[p.of[n] + 1] - int(first), lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  int token = blockIdx.x * 32 + threadIdx.x / 32 * 8, head = blockIdx.z * 16, last = p.heads - head - 1;
+  if (token >= tokens) return;
+  const bf16 *u = p.u + (n * p.heads + head) * p.d + 8 * t, *x = p.x + (first + min(token + g, tokens - 1)) * p.d + 8 * t;
+  const bf16 *u0 = u + i64(min(g, last)) * p.d, *u1 = u + i64(min(g + 8, last)) * p.d;
+  float c[4] = {};
+#pragma unroll 4
+  for (int i = 0; i < p.d; i += 32) {
+    uint4 a0 = *(const uint4 *)(u0 + i), a1 = *(const uint4 *)(u1 + i), b = *(const uint4 *)(x + i);
+    u32 one[4] = {a0.x, a1.x, a0.y, a1.y}, two[4] = {a0.z, a1.z, a0.w, a1.w};
+    multiply(c, one, b.x, b.y);
+    multiply(c, two, b.z, b.w);
+  }
+  for (int i = 0; i < 4; i++) {
+    int h = head + g + i / 2 * 8, at = token + 2 * t + i % 2;
+    if (h < p.heads && at < tokens) p.scores[(n * p.heads + h) * p.longest + at] = c[i];
+  }
+}
+
+constexpr int kColumns = 64, kColumnsRow = kColumns + 8;  // of a block of valence_sum, and of its tile's rows
+
+// valence_sum is y = softmax(scores) x, by blocks of 64 columns, sequences and 16 heads, a warp for each 16 columns.
+extern "C" __global__ void __launch_bounds__(128) valence_sum(Look p) {
+  __shared__ __align__(16) bf16 tile[16][kColumnsRow];
+  __shared__ float most[16], by[16];
+  i64 n = blockIdx.y, first = p.start[p.of[n]];
+  int tokens = p.start[p.of[n] + 1] - int(first), lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
+  int head = blockIdx.z * 16, heads = min(16, p.heads - head), column = blockIdx.x * kColumns;
+  const float *scores = p.scores + (n * p.heads + head) * p.longest;
+  // Eight threads for each head.
+  int mine = threadIdx.x / 8, part = threadIdx.x % 8;
+  float high = none(), sum = 0;
+  if (mine < heads) {
+    for (int i = part; i < tokens; i += 8) high = fmaxf(high, scores[mine * p.longest + i]);
+  }
+  for (int far = 4; far; far /= 2) high = fmaxf(high, __shfl_xor_sync(~0u, high, far));
+  if (mine < heads) {
+    for (int i = part; i < tokens; i += 8) sum += __expf(scores[mine * p.longest + i] - high);
+  }
+  for (int far = 4; far; far /= 2) sum += __shfl_xor_sync(~0u, sum, far);
+  if (part == 0) most[mine] = high, by[mine] = 1 / sum;
+
+  float c[2][4] = {};
+  for (int key = 0; key < tokens; key += 16) {
+    __syncthreads();
+    int row = threadIdx.x / 8, at8 = column + threadIdx.x % 8 * 8;
+    uint4 zeros = {0, 0, 0, 0};
+    *(uint4 *)&tile[row][threadIdx.x % 8 * 8] = key + row < tokens && at8 < p.d ? *(const uint4 *)(p.x + (first + key + row) * p.d + at8) : zeros;
+    __syncthreads();
+    float w[8];  // of a lane's two heads, tokens 2 t, 2 t + 1, 2 t + 8 and 2 t + 9
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+      int h = g + i / 4 * 8, at = key + 2 * t + i % 2 + i % 4 / 2 * 8;
+      w[i] = h < heads && at < tokens ? __expf(scores[h * p.longest + at] - most[h]) * by[h] : 0;
+    }
+    u32 a[4] = {pair(w[0], w[1]), pair(w[4], w[5]), pair(w[2], w[3]), pair(w[6], w[7])};
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      const bf16(*v)[kColumnsRow] = tile + 2 * t;
+      int at = 16 * warp + 8 * i + g;
+      multiply(c[i], a, v[0][at] | u32(v[1][at]) << 16, v[8][at] | u32(v[9][at]) << 16);
+    }
+  }
+  if (column + 16 * warp >= p.d) return;
+#pragma unroll
+  for (int row = 0; row < 2; row++) {
+    int h = head + g + 8 * row;
+    if (h >= p.heads) continue;
+    bf16 *y = p.y + (n * p.heads + h) * p.d + column + 16 * warp + 2 * t;
+    for (int j = 0; j < 2; j++) *(u32 *)(y + 8 * j) = pair(c[j][2 * row], c[j][2 * row + 1]);
+  }
+}
