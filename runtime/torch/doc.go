@@ -21,9 +21,12 @@
 //
 // On a CPU frozen weights are packed (Scope.Pack) into panels of 64 outputs, which
 // kernels.cpp multiplies by six rows at a time: for AVX-512 with products of bfloat16
-// and of 8 bits, AVX-512, and AVX2. Encode is a layer over texts without padding, and
-// First one of the decoder's first step, whose attention to the states is Absorbed.
-// Processors with AMX are left to oneDNN in bfloat16 and int8.
-// VALENCE_MAX_CPU_ISA=avx2 or avx512 makes less of the processor, for tests and
-// comparisons.
+// and of 8 bits, AVX-512, and AVX2; amx.cpp by tiles of 16 rows, where there is AMX.
+// Encode is a layer over texts without padding, and First one of the decoder's first
+// step, whose attention to the states is Absorbed. VALENCE_MAX_CPU_ISA=avx2, avx512 or
+// avx512bf16 makes less of the processor, for tests and comparisons.
+//
+// On a GPU in bfloat16 the forward up to the decoder's first step is one call (GPU),
+// with kernels (kernels.cu) between cuBLAS's products, and a replay where a small batch's
+// shape came before. What this machine lacks, AMX or a GPU, is emulated in tests.
 package torch

@@ -32,8 +32,7 @@ struct Kernel {
   void (*block)(const char *a, int64_t stride, const char *panel, int64_t groups, int64_t rows, float *c);
 };
 
-// kernel is the fastest one that this processor has for a format, or null where it has none and oneDNN must do. Processors
-// with AMX are left to oneDNN, which uses it.
+// kernel is the fastest one that this processor has for a format, or null where it has none and oneDNN must do.
 const Kernel *kernel(Format format);
 
 // fast_bfloat16 tells whether the processor has products of bfloat16.

@@ -1,5 +1,7 @@
 #include "kernel.h"
 
+#include "amx.h"
+
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -223,12 +225,14 @@ const Kernel float16_v4{64, 1, 4, 2, false, Format::float16, prepare_float32, bl
 const Kernel bfloat16_v4{64, 2, 2, 2, false, Format::bfloat16, prepare_bfloat16, block_v4<BFloat16V4>};
 const Kernel wide_bfloat16_v4{64, 1, 4, 2, false, Format::wide_bfloat16, prepare_float32, block_v4<WideBFloat16V4>};
 const Kernel int8_v4{64, 4, 1, 1, true, Format::int8, prepare_int8, block_v4<Int8V4>};
+const Kernel bfloat16_amx{64, 2, 2, 2, false, Format::bfloat16, prepare_bfloat16, block_amx_bfloat16};
+const Kernel int8_amx{64, 4, 1, 1, true, Format::int8, prepare_int8, block_amx_int8};
 const Kernel float32_v3{16, 1, 4, 4, false, Format::float32, prepare_float32, block_v3<Float32V3>};
 const Kernel float16_v3{16, 1, 4, 2, false, Format::float16, prepare_float32, block_v3<Float16V3>};
 const Kernel wide_bfloat16_v3{16, 1, 4, 2, false, Format::wide_bfloat16, prepare_float32, block_v3<WideBFloat16V3>};
 
-// Has is what the processor can do, or is let do: VALENCE_MAX_CPU_ISA of "avx2" or "avx512" (without products of bfloat16)
-// makes less of it, for tests and comparisons.
+// Has is what the processor can do, or is let do: VALENCE_MAX_CPU_ISA of "avx2", "avx512" (without products of bfloat16 and of
+// bytes) or "avx512bf16" (without AMX) makes less of it, for tests and comparisons.
 struct Has {
   bool v3, v4, bfloat16, vnni, amx;
   Has() {
@@ -239,10 +243,11 @@ struct Has {
     vnni = v4 && __builtin_cpu_supports("avx512vnni");
     unsigned a = 0, b = 0, c = 0, d = 0;
     __asm__("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(7), "c"(0));
-    amx = (d >> 22 & 1) && (d >> 24 & 1);
+    amx = bfloat16 && vnni && (d >> 22 & 1) && (d >> 24 & 1) && (d >> 25 & 1) && amx_allowed();
     const char *most = std::getenv("VALENCE_MAX_CPU_ISA");
     bool avx2 = most && !std::strcmp(most, "avx2");
-    if (avx2 || (most && !std::strcmp(most, "avx512"))) bfloat16 = vnni = amx = false;
+    if (avx2 || (most && !std::strcmp(most, "avx512"))) bfloat16 = vnni = false;
+    if (most && *most) amx = false;
     if (avx2) v4 = false;
   }
 };
@@ -255,16 +260,16 @@ const Kernel *kernel(Format format) {
     case Format::float32: return has.v4 ? &float32_v4 : has.v3 ? &float32_v3 : nullptr;
     case Format::float16: return has.v4 ? &float16_v4 : has.v3 ? &float16_v3 : nullptr;
     case Format::bfloat16:
-      return has.amx ? nullptr : has.bfloat16 ? &bfloat16_v4 : kernel(Format::wide_bfloat16);
+      return has.amx ? &bfloat16_amx : has.bfloat16 ? &bfloat16_v4 : kernel(Format::wide_bfloat16);
     case Format::wide_bfloat16: return has.v4 ? &wide_bfloat16_v4 : has.v3 ? &wide_bfloat16_v3 : nullptr;
-    case Format::int8: return has.amx || !has.vnni ? nullptr : &int8_v4;
+    case Format::int8: return has.amx ? &int8_amx : has.vnni ? &int8_v4 : nullptr;
   }
   return nullptr;
 }
 
 bool fast_bfloat16() {
   Has has;
-  return has.bfloat16 || has.amx;
+  return has.bfloat16;
 }
 
 }  // namespace valence
