@@ -30,6 +30,7 @@ struct Kernel {
   float (*prepare)(const float *x, const float *l, char *a, int64_t in, int64_t groups);
   // block multiplies rows of stride bytes by a panel [kPanel / columns][groups][columns][group]: c [rows, kPanel], floats, or 32-bit integers with levels.
   void (*block)(const char *a, int64_t stride, const char *panel, int64_t groups, int64_t rows, float *c);
+  int64_t pad = 0;  // bytes between rows
 };
 
 // kernel is the fastest one that this processor has for a format, or null where it has none and oneDNN must do.

@@ -225,8 +225,9 @@ const Kernel float16_v4{64, 1, 4, 2, false, Format::float16, prepare_float32, bl
 const Kernel bfloat16_v4{64, 2, 2, 2, false, Format::bfloat16, prepare_bfloat16, block_v4<BFloat16V4>};
 const Kernel wide_bfloat16_v4{64, 1, 4, 2, false, Format::wide_bfloat16, prepare_float32, block_v4<WideBFloat16V4>};
 const Kernel int8_v4{64, 4, 1, 1, true, Format::int8, prepare_int8, block_v4<Int8V4>};
-const Kernel bfloat16_amx{64, 2, 2, 2, false, Format::bfloat16, prepare_bfloat16, block_amx_bfloat16};
-const Kernel int8_amx{64, 4, 1, 1, true, Format::int8, prepare_int8, block_amx_int8};
+// A tile reads 16 rows at once: as far apart as a power of two, these would meet in a few sets of the L1 cache.
+const Kernel bfloat16_amx{64, 2, 2, 2, false, Format::bfloat16, prepare_bfloat16, block_amx_bfloat16, kLine};
+const Kernel int8_amx{64, 4, 1, 1, true, Format::int8, prepare_int8, block_amx_int8, kLine};
 const Kernel float32_v3{16, 1, 4, 4, false, Format::float32, prepare_float32, block_v3<Float32V3>};
 const Kernel float16_v3{16, 1, 4, 2, false, Format::float16, prepare_float32, block_v3<Float16V3>};
 const Kernel wide_bfloat16_v3{16, 1, 4, 2, false, Format::wide_bfloat16, prepare_float32, block_v3<WideBFloat16V3>};

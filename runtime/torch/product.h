@@ -39,7 +39,7 @@ struct Panels final : Packed {
 
   // settle moves the data into large pages.
   void settle();
-  int64_t row_bytes() const { return groups * kernel.group * kernel.row; }
+  int64_t row_bytes() const { return groups * kernel.group * kernel.row + kernel.pad; }
   int64_t width(int64_t panel) const { return std::min(kPanel, out - panel * kPanel); }
   // block is the product of prepared rows and one panel, c [rows, kPanel]; steps are what prepare returned for them.
   void block(const char *a, const float *steps, int64_t rows, int64_t panel, float *c) const;
