@@ -23,8 +23,7 @@ const (
 )
 
 // many is how many adapters are in rotation; crowd is the rows of a batch; tries is how
-// often an arm is timed in a round, the least of which counts: the bars are nearer to 1 than
-// what another tenant of the machine takes.
+// often an arm is timed in a round, the least of which counts.
 const (
 	many  = 1000
 	crowd = 64
@@ -58,9 +57,9 @@ func askAdapters(ctx context.Context, r *run, q *Question) (err error) {
 	}
 	q.note("auto is " + m.Precision())
 	r.doing("reading a token with each of %d adapters", many)
-	next := rotate(base.Config, m, adapters)
+	next := rotate(base.Config, adapters)
 	for range many/crowd + 1 { // from now on the table holds what was used last, as in a long run
-		if err := next(ctx, 2); err != nil {
+		if err := next(2).score(ctx, m); err != nil {
 			return err
 		}
 	}
@@ -68,9 +67,9 @@ func askAdapters(ctx context.Context, r *run, q *Question) (err error) {
 	q.note(fmt.Sprintf("the table on the device has room for %d adapters", slots))
 	one := makeBatch(base.Config, crowd, 32, adapters[:1], 1)
 	own := makeBatch(base.Config, crowd, 32, adapters[:crowd], 1)
-	return r.compare(ctx, q, []arm{
+	return r.compareClosely(ctx, q, tries, []arm{
 		{armOne, "ms", func(ctx context.Context) (float64, error) {
-			return least(func() error { return one.score(ctx, m) })
+			return timed(1, func() error { return one.score(ctx, m) })
 		}},
 		{armOwn, "ms", func(ctx context.Context) (float64, error) {
 			// Their vectors are brought to the device first: here it is asked what reading with
@@ -78,10 +77,11 @@ func askAdapters(ctx context.Context, r *run, q *Question) (err error) {
 			if err := touch(ctx, base.Config, m, adapters[:crowd]); err != nil {
 				return 0, err
 			}
-			return least(func() error { return own.score(ctx, m) })
+			return timed(1, func() error { return own.score(ctx, m) })
 		}},
 		{armRotation, "ms", func(ctx context.Context) (float64, error) {
-			return least(func() error { return next(ctx, 32) })
+			batch := next(32)
+			return timed(1, func() error { return batch.score(ctx, m) })
 		}},
 	}, func(got figures) {
 		q.figure(eachOwn, got[armOne]/got[armOwn])
@@ -94,16 +94,16 @@ func touch(ctx context.Context, config *spec.Config, m *mt5.Model, adapters []*s
 	return makeBatch(config, len(adapters), 2, adapters, 2).score(ctx, m)
 }
 
-// rotate gives a function that scores rows of so many tokens with the next of all adapters,
-// round and round.
-func rotate(config *spec.Config, m *mt5.Model, adapters []*spec.Vectors) func(ctx context.Context, tokens int) error {
+// rotate gives a function that makes rows of so many tokens with the next of all adapters, round
+// and round.
+func rotate(config *spec.Config, adapters []*spec.Vectors) func(tokens int) batch {
 	at := 0
-	return func(ctx context.Context, tokens int) error {
+	return func(tokens int) batch {
 		turn := make([]*spec.Vectors, crowd)
 		for i := range turn {
 			turn[i] = adapters[(at+i)%len(adapters)]
 		}
 		at += crowd
-		return makeBatch(config, crowd, tokens, turn, 1).score(ctx, m)
+		return makeBatch(config, crowd, tokens, turn, 1)
 	}
 }

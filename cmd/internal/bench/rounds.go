@@ -21,10 +21,16 @@ type figures map[string]float64
 // work.
 const settle = 250 * time.Millisecond
 
-// compare measures the arms in turns: all once a round, every second round the other way
+// compare measures the arms in turns: all once a round, every second time the other way
 // round, so that neither what came before nor a slow drift favours one. judge hears of each
 // round. The first time of each arm warms up and does not count.
 func (r *run) compare(ctx context.Context, q *Question, arms []arm, judge func(figures)) error {
+	return r.compareClosely(ctx, q, 1, arms, judge)
+}
+
+// compareClosely is compare with so many turns in each round, of which each arm's least counts:
+// for bars that are nearer to 1 than what another tenant of the machine takes for some seconds.
+func (r *run) compareClosely(ctx context.Context, q *Question, turns int, arms []arm, judge func(figures)) error {
 	if err := r.lock.time(ctx); err != nil {
 		return err
 	}
@@ -35,9 +41,17 @@ func (r *run) compare(ctx context.Context, q *Question, arms []arm, judge func(f
 		}
 	}
 	for round := range r.o.Rounds {
-		got, err := r.round(ctx, round, arms)
-		if err != nil {
-			return err
+		got := figures{}
+		for turn := range turns {
+			now, err := r.round(ctx, round, turn, arms)
+			if err != nil {
+				return err
+			}
+			for name, value := range now {
+				if least, ok := got[name]; !ok || value < least {
+					got[name] = value
+				}
+			}
 		}
 		for _, a := range arms {
 			q.add(a.name, a.unit, got[a.name])
@@ -49,9 +63,9 @@ func (r *run) compare(ctx context.Context, q *Question, arms []arm, judge func(f
 	return nil
 }
 
-func (r *run) round(ctx context.Context, round int, arms []arm) (figures, error) {
+func (r *run) round(ctx context.Context, round, turn int, arms []arm) (figures, error) {
 	order := slices.Clone(arms)
-	if round%2 == 1 {
+	if (round+turn)%2 == 1 {
 		slices.Reverse(order)
 	}
 	got := figures{}
