@@ -76,6 +76,9 @@ func (m *Model) scoreOnGPU(s *torch.Scope, b *spec.Batch, plans []*plan, out [][
 		if err != nil {
 			return nil, err
 		}
+		if why := m.gpu.Unrecorded(); why != "" {
+			m.slow(why)
+		}
 		for i, at := range plan.at { // the number of its sequence, as these have one token
 			plan.give(i, all[int(at)*len(plan.next):], out)
 		}

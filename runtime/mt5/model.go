@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"valence/runtime/mt5/spec"
@@ -47,6 +49,8 @@ type Options struct {
 	// TableBytes bounds the device memory for adapters, unless one batch alone
 	// needs more. 0 means DefaultTableBytes, and CUDATableBytes on a GPU.
 	TableBytes int64
+	// Log, if any, is told what makes the model slower than it could be.
+	Log *slog.Logger
 	// Progress, if any, is told the bytes loaded so far and in all.
 	Progress func(done, total int64)
 }
@@ -64,6 +68,18 @@ func (o Options) stored() torch.DType {
 	}
 }
 
+// slow tells the log, once, why batches are not recorded.
+func (o Options) slow() func(why string) {
+	var once sync.Once
+	return func(why string) {
+		once.Do(func() {
+			if o.Log != nil {
+				o.Log.Warn("small batches are not recorded any more, and take longer", "reason", why)
+			}
+		})
+	}
+}
+
 // DefaultTableBytes keeps about 220 adapters of mt0-large on the device, and CUDATableBytes
 // more than a thousand: to a GPU they come by a bus. Only what is used is taken.
 const (
@@ -78,9 +94,10 @@ type Model struct {
 	thread *torch.Thread
 	dtype  torch.DType
 	packed torch.Format
-	stored torch.DType // of the matrices that are not packed
-	gpu    torch.GPU   // the forward as a whole, in bfloat16 on a GPU
-	placed placed      // what gpu was told last
+	stored torch.DType      // of the matrices that are not packed
+	gpu    torch.GPU        // the forward as a whole, in bfloat16 on a GPU
+	placed placed           // what gpu was told last
+	slow   func(why string) // tells once that gpu records no more
 
 	release   func() error // of the files that shared and head stay in, or nil
 	packs     Packs        // that weights stay in, or nil
@@ -154,7 +171,7 @@ func newModel(ctx context.Context, thread *torch.Thread, config *spec.Config, we
 	default:
 		o.TableBytes = DefaultTableBytes
 	}
-	m := &Model{config: config, thread: thread, dtype: o.DType, packed: o.Packed, stored: o.stored(), packs: o.Packs}
+	m := &Model{config: config, thread: thread, dtype: o.DType, packed: o.Packed, stored: o.stored(), packs: o.Packs, slow: o.slow()}
 	err := thread.Do(ctx, torch.Serving, func(s *torch.Scope) error {
 		m.owned = s.NewScope()
 		l := &loader{ctx: ctx, m: m, weights: weights, progress: o.Progress, all: config.Parameters()}

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <tuple>
 
 #include "gpupass.h"
@@ -169,9 +170,15 @@ class Model {
     } else {
       int64_t peak = 0;
       run(b, known.shape, out, &peak);
-      record(known, peak);
+      try {
+        record(known, peak);
+      } catch (const std::exception &e) {  // the answer is there, and others do not need records
+        why = e.what();
+      }
     }
   }
+
+  const char *unrecorded() const { return why.empty() ? nullptr : why.c_str(); }
 
   int64_t count() const {
     return std::count_if(records.begin(), records.end(), [](const Known &k) { return bool(k.record); });
@@ -187,6 +194,7 @@ class Model {
   Weights w;
   std::list<Known> records;  // the last used first
   at::Tensor memory, block;  // of the records to come
+  std::string why;           // nothing is recorded any more
 
   at::TensorOptions options() const { return at::TensorOptions(device()); }
 
@@ -201,7 +209,7 @@ class Model {
   // recorded is the shape that a record for a batch has, if it may have one.
   std::optional<Shape> recorded(const Batch &b) const {
     auto s = plain(b);
-    if (s.tokens > kRecordedTokens || s.texts > kRecordedTexts || b.rows || b.n > kRecordedNext) return std::nullopt;
+    if (!why.empty() || s.tokens > kRecordedTokens || s.texts > kRecordedTexts || b.rows || b.n > kRecordedNext) return std::nullopt;
     s.tokens = tokens_like(s.tokens);
     s.texts = s.sequences = power_like(s.texts);
     s.longest = std::min(s.tokens, w.reach() + 1);
@@ -359,6 +367,8 @@ int vl_gpu_score(vl_gpu model, const int32_t *ids, const int64_t *lengths, const
                  const int64_t *next, int k, float *out) {
   return on(model, [&](Model &m) { return m.score({ids, Texts(lengths, texts), slots, rows, n, next, k}, out), 0; }, -1);
 }
+
+const char *vl_gpu_unrecorded(vl_gpu model) { return static_cast<Model *>(model)->unrecorded(); }
 
 int vl_gpu_records(vl_gpu model) { return int(static_cast<Model *>(model)->count()); }
 

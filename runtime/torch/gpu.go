@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"unsafe"
 )
 
@@ -177,6 +178,12 @@ func (s *Scope) FirstLogits(g GPU, b *GPUBatch, rows, next []int64) ([]float32, 
 
 // Records is how many shapes of batches are recorded.
 func (g GPU) Records() int { return int(C.vl_gpu_records(g.c)) }
+
+// Unrecorded is why shapes are no longer recorded, as that failed once, or "".
+func (g GPU) Unrecorded() string {
+	why, _, _ := strings.Cut(C.GoString(C.vl_gpu_unrecorded(g.c)), "\n") // what follows is a C++ stack
+	return why
+}
 
 // done takes what a call returned that gives no tensor.
 func (s *Scope) done(what string, status C.int) {
