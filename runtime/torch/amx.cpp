@@ -15,6 +15,7 @@
 #else
 #define AMX
 #endif
+#define INLINE inline __attribute__((always_inline))
 
 namespace valence {
 namespace {
@@ -37,46 +38,49 @@ struct Config {
 };
 static_assert(sizeof(Config) == 64);
 
-struct BFloat16 {
-#define MULTIPLY(c, a, b) _tile_dpbf16ps(c, a, b)
-  AMX static inline __attribute__((always_inline)) void multiply00() { MULTIPLY(0, 4, 6); }
-  AMX static inline __attribute__((always_inline)) void multiply01() { MULTIPLY(1, 4, 7); }
-  AMX static inline __attribute__((always_inline)) void multiply10() { MULTIPLY(2, 5, 6); }
-  AMX static inline __attribute__((always_inline)) void multiply11() { MULTIPLY(3, 5, 7); }
-  AMX static inline __attribute__((always_inline)) void multiply02() { MULTIPLY(2, 4, 6); }
-  AMX static inline __attribute__((always_inline)) void multiply03() { MULTIPLY(3, 4, 7); }
-#undef MULTIPLY
-};
-
-struct Int8 {
-#define MULTIPLY(c, a, b) _tile_dpbusd(c, a, b)
-  AMX static inline __attribute__((always_inline)) void multiply00() { MULTIPLY(0, 4, 6); }
-  AMX static inline __attribute__((always_inline)) void multiply01() { MULTIPLY(1, 4, 7); }
-  AMX static inline __attribute__((always_inline)) void multiply10() { MULTIPLY(2, 5, 6); }
-  AMX static inline __attribute__((always_inline)) void multiply11() { MULTIPLY(3, 5, 7); }
-  AMX static inline __attribute__((always_inline)) void multiply02() { MULTIPLY(2, 4, 6); }
-  AMX static inline __attribute__((always_inline)) void multiply03() { MULTIPLY(3, 4, 7); }
-#undef MULTIPLY
-};
+// The products of tiles of rows and of weights, sums added to. The intrinsics want tiles' numbers as they are.
+#define PRODUCTS(NAME, PRODUCT)                            \
+  struct NAME {                                            \
+    AMX static INLINE void multiply00() { PRODUCT(0, 4, 6); } \
+    AMX static INLINE void multiply01() { PRODUCT(1, 4, 7); } \
+    AMX static INLINE void multiply02() { PRODUCT(2, 4, 6); } \
+    AMX static INLINE void multiply03() { PRODUCT(3, 4, 7); } \
+    AMX static INLINE void multiply10() { PRODUCT(2, 5, 6); } \
+    AMX static INLINE void multiply11() { PRODUCT(3, 5, 7); } \
+  };
+PRODUCTS(BFloat16, _tile_dpbf16ps)
+PRODUCTS(Int8, _tile_dpbusd)
 
 constexpr int64_t kLine = kPanel * kGroup;                    // bytes of a group of all columns
 constexpr int64_t kSums = kPanel * int64_t(sizeof(float));    // bytes of a row of sums
 
-// tall adds the products of 17 to 32 rows and 32 columns, over groups that the tiles are cut for, step at a time.
-template <class A>
-AMX void tall(const char *a, int64_t stride, const char *b, int64_t groups, int64_t step, bool more, float *c) {
-  float *below = c + kRows * kPanel;
+// begin has sums go on from four tiles in memory, or from zero.
+AMX INLINE void begin(bool more, const float *c0, const float *c1, const float *c2, const float *c3) {
   if (more) {
-    _tile_loadd(0, c, kSums);
-    _tile_loadd(1, c + kRows, kSums);
-    _tile_loadd(2, below, kSums);
-    _tile_loadd(3, below + kRows, kSums);
+    _tile_loadd(0, c0, kSums);
+    _tile_loadd(1, c1, kSums);
+    _tile_loadd(2, c2, kSums);
+    _tile_loadd(3, c3, kSums);
   } else {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
   }
+}
+
+AMX INLINE void end(float *c0, float *c1, float *c2, float *c3) {
+  _tile_stored(0, c0, kSums);
+  _tile_stored(1, c1, kSums);
+  _tile_stored(2, c2, kSums);
+  _tile_stored(3, c3, kSums);
+}
+
+// tall adds the products of 17 to 32 rows and 32 columns, over groups that the tiles are cut for, step at a time.
+template <class A>
+AMX void tall(const char *a, int64_t stride, const char *b, int64_t groups, int64_t step, bool more, float *c) {
+  float *below = c + kRows * kPanel;
+  begin(more, c, c + kRows, below, below + kRows);
   for (int64_t k = 0; k < groups; k += step) {
     _tile_loadd(4, a + k * kGroup, stride);
     _tile_loadd(6, b + k * kLine, kLine);
@@ -87,26 +91,13 @@ AMX void tall(const char *a, int64_t stride, const char *b, int64_t groups, int6
     A::multiply10();
     A::multiply11();
   }
-  _tile_stored(0, c, kSums);
-  _tile_stored(1, c + kRows, kSums);
-  _tile_stored(2, below, kSums);
-  _tile_stored(3, below + kRows, kSums);
+  end(c, c + kRows, below, below + kRows);
 }
 
 // flat is tall for up to 16 rows and all 64 columns.
 template <class A>
 AMX void flat(const char *a, int64_t stride, const char *b, int64_t groups, int64_t step, bool more, float *c) {
-  if (more) {
-    _tile_loadd(0, c, kSums);
-    _tile_loadd(1, c + kRows, kSums);
-    _tile_loadd(2, c + 2 * kRows, kSums);
-    _tile_loadd(3, c + 3 * kRows, kSums);
-  } else {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-  }
+  begin(more, c, c + kRows, c + 2 * kRows, c + 3 * kRows);
   for (int64_t k = 0; k < groups; k += step) {
     const char *w = b + k * kLine;
     _tile_loadd(4, a + k * kGroup, stride);
@@ -119,10 +110,7 @@ AMX void flat(const char *a, int64_t stride, const char *b, int64_t groups, int6
     _tile_loadd(7, w + 3 * kBytes, kLine);
     A::multiply03();
   }
-  _tile_stored(0, c, kSums);
-  _tile_stored(1, c + kRows, kSums);
-  _tile_stored(2, c + 2 * kRows, kSums);
-  _tile_stored(3, c + 3 * kRows, kSums);
+  end(c, c + kRows, c + 2 * kRows, c + 3 * kRows);
 }
 
 // cut has the tiles cut for rows, up to 32, and steps of so many groups.
