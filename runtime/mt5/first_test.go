@@ -26,14 +26,14 @@ func testFirstStep(t *testing.T, way string) {
 			n := int64(len(rows))
 			var fast, slow, single []float32
 			err := f.model.thread.Do(t.Context(), torch.Serving, func(s *torch.Scope) (err error) {
-				p, slots, err := f.model.begin(s, b)
+				p, err := f.model.begin(s, b)
 				if err != nil {
 					return err
 				}
 				in := p.pad(b.IDs)
 				states := p.encode(in)
 				mem := p.remember(states, in, rows)
-				p.sc = f.model.table.gather(s, pick(slots, rows), f.model.dtype)
+				p.sc = f.model.table.gather(s, pick(p.slots, rows), f.model.dtype)
 				ids := s.Int64s(make([]int64, n), n, 1)
 				if slow, err = s.ReadFloat32s(p.decode(ids, n, 1, mem, &past{})); err != nil {
 					return err

@@ -20,7 +20,7 @@ func (m *Model) Generate(ctx context.Context, b *spec.Batch, maxNew int) ([][]in
 	}
 	var out [][]int32
 	err := m.thread.Do(ctx, torch.Serving, func(s *torch.Scope) error {
-		p, _, err := m.begin(s, b)
+		p, err := m.begin(s, b)
 		if err != nil {
 			return err
 		}

@@ -28,6 +28,9 @@ func (l *loader) join(parts ...*linear) torch.Tensor {
 		ws = append(ws, p.w)
 	}
 	joined := owned.Cat(0, ws...)
+	if !joined.Defined() { // the owner has the error
+		return joined
+	}
 	at := int64(0)
 	for _, p := range parts {
 		size := owned.Shape(p.w)[0]
@@ -66,7 +69,7 @@ func (m *Model) scoreOnGPU(s *torch.Scope, b *spec.Batch, plans []*plan, out [][
 	if err != nil {
 		return nil, err
 	}
-	batch := m.gpuBatch(s, b.IDs, slots)
+	batch := m.gpuBatch(s, measure(b.IDs), slots)
 	for _, plan := range plans {
 		if plan.length > 1 {
 			rest = append(rest, plan)
@@ -87,21 +90,15 @@ func (m *Model) scoreOnGPU(s *torch.Scope, b *spec.Batch, plans []*plan, out [][
 }
 
 // gpuBatch is a batch as the GPU's forward has it, which is told first where its adapters are.
-func (m *Model) gpuBatch(s *torch.Scope, ids [][]int32, slots []int64) *torch.GPUBatch {
-	b := &torch.GPUBatch{IDs: slices.Concat(ids...), Slots: slots}
-	longest := int64(0)
-	for _, row := range ids {
-		b.Lengths = append(b.Lengths, int64(len(row)))
-		longest = max(longest, int64(len(row)))
-	}
+func (m *Model) gpuBatch(s *torch.Scope, in inputs, slots []int64) *torch.GPUBatch {
 	bias := &m.encoder.bias
-	distances := bias.byDistance(s, longest)
+	distances := bias.byDistance(s, in.length)
 	now := placed{m.table.version, bias.size}
 	if now != m.placed && s.Err() == nil {
 		s.Place(m.gpu, m.table.data, m.table.places(), distances)
 		m.placed = now
 	}
-	return b
+	return &torch.GPUBatch{IDs: slices.Concat(in.texts...), Lengths: in.lengths, Slots: slots}
 }
 
 // places are the columns of each projection's input and output, or -1.
@@ -122,7 +119,7 @@ func (l *layout) places() [][2]int64 {
 
 // encodeOnGPU is encode as the GPU's forward has it, without padding.
 func (p *pass) encodeOnGPU(in inputs) torch.Tensor {
-	states := p.s.States(p.m.gpu, p.m.gpuBatch(p.s, in.texts, p.slots))
+	states := p.s.States(p.m.gpu, p.m.gpuBatch(p.s, in, p.slots))
 	return p.sideBySide(states, in)
 }
 

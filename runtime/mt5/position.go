@@ -29,13 +29,15 @@ const minBias = 128
 // positions before start + n: [1, H, n, start+n]. Where causal it is -inf for the
 // positions after a query.
 func (p *positionBias) rows(s *torch.Scope, start, n int64) torch.Tensor {
-	if start+n > p.size {
-		p.grow(s, start+n)
-	}
+	p.fit(s, start+n)
 	return s.Narrow(s.Narrow(p.full, 2, start, n), 3, 0, start+n)
 }
 
-func (p *positionBias) grow(s *torch.Scope, need int64) {
+// fit makes the bias large enough for so many positions.
+func (p *positionBias) fit(s *torch.Scope, need int64) {
+	if need <= p.size {
+		return
+	}
 	size := max(p.size, minBias)
 	for size < need {
 		size *= 2
@@ -62,9 +64,7 @@ func (p *positionBias) grow(s *torch.Scope, need int64) {
 
 // byDistance gives the bias as torch.Scope.Distances does, for texts of n tokens or more.
 func (p *positionBias) byDistance(s *torch.Scope, n int64) torch.Tensor {
-	if n > p.size {
-		p.grow(s, n)
-	}
+	p.fit(s, n)
 	return p.distances
 }
 

@@ -227,7 +227,7 @@ func TestHiddenStatesAndLogits(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture, c *referenceCase, r *referenceRun) {
 		b := f.batch(c.InputIDs, r.Adapters)
 		err := f.thread.Do(context.Background(), torch.Serving, func(s *torch.Scope) error {
-			p, _, err := f.model.begin(s, b)
+			p, err := f.model.begin(s, b)
 			if err != nil {
 				return err
 			}

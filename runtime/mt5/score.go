@@ -28,7 +28,7 @@ func (m *Model) Score(ctx context.Context, b *spec.Batch, probes []spec.Probe) (
 				return err
 			}
 		}
-		p, slots, err := m.begin(s, b)
+		p, err := m.begin(s, b)
 		if err != nil {
 			return err
 		}
@@ -36,7 +36,7 @@ func (m *Model) Score(ctx context.Context, b *spec.Batch, probes []spec.Probe) (
 		states, whole := p.encode(in), p.sc
 		for _, plan := range plans {
 			p.sc = whole
-			if err := p.score(plan, slots, states, in, out); err != nil {
+			if err := p.score(plan, states, in, out); err != nil {
 				return err
 			}
 		}
@@ -49,12 +49,12 @@ func (m *Model) Score(ctx context.Context, b *spec.Batch, probes []spec.Probe) (
 }
 
 // begin places the batch's adapters on the device and gathers their vectors.
-func (m *Model) begin(s *torch.Scope, b *spec.Batch) (*pass, []int64, error) {
+func (m *Model) begin(s *torch.Scope, b *spec.Batch) (*pass, error) {
 	slots, err := m.table.place(s, b.Adapters)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return &pass{m: m, s: s, sc: m.table.gatherBatch(s, slots, m.dtype), slots: slots}, slots, nil
+	return &pass{m: m, s: s, sc: m.table.gatherBatch(s, slots, m.dtype), slots: slots}, nil
 }
 
 // plan is what a batch's probes ask of the decoder. Probes of one row whose
@@ -195,10 +195,10 @@ func (p *plan) ids(start int32) []int64 {
 }
 
 // score writes the plan's logits into out, by the number of the probe.
-func (p *pass) score(plan *plan, slots []int64, states torch.Tensor, in inputs, out [][]float32) error {
+func (p *pass) score(plan *plan, states torch.Tensor, in inputs, out [][]float32) error {
 	s, m := p.s, p.m
 	n := int64(len(plan.sequences))
-	x := p.written(plan, slots, states, in)
+	x := p.written(plan, states, in)
 	x = s.Reshape(x, n*plan.length, int64(m.config.DModel))
 	x = s.IndexSelect(x, 0, s.Int64s(plan.at, int64(len(plan.at))))
 	head := s.IndexSelect(m.head, 0, s.Int64s(plan.next, int64(len(plan.next))))
@@ -221,13 +221,13 @@ func (p *plan) give(i int, state []float32, out [][]float32) {
 
 // written gives the decoder's states of the plan's sequences, [N, length, D], for the
 // encoder's states [B, T, D] of in.
-func (p *pass) written(plan *plan, slots []int64, states torch.Tensor, in inputs) torch.Tensor {
+func (p *pass) written(plan *plan, states torch.Tensor, in inputs) torch.Tensor {
 	m, s := p.m, p.s
 	n, rows := int64(len(plan.sequences)), plan.rows(int(in.rows))
 	ids := s.Int64s(plan.ids(m.config.StartID), n, plan.length)
 	sequences := func() {
 		if rows != nil {
-			p.sc = m.table.gather(s, pick(slots, rows), m.dtype)
+			p.sc = m.table.gather(s, pick(p.slots, rows), m.dtype)
 		}
 	}
 	if plan.length == 1 {
@@ -237,7 +237,7 @@ func (p *pass) written(plan *plan, slots []int64, states torch.Tensor, in inputs
 	used, of := plan.used(int(in.rows))
 	if used != nil {
 		states, in = p.only(states, in, used)
-		p.sc = m.table.gather(s, pick(slots, used), m.dtype)
+		p.sc = m.table.gather(s, pick(p.slots, used), m.dtype)
 	}
 	mem := p.remember(states, in, of)
 	sequences()

@@ -57,7 +57,7 @@ func (s *Scope) Encode(x Tensor, lengths []int64, l *EncoderLayer, distances Ten
 		self_norm: handle(l.SelfNorm), ff_norm: handle(l.FFNorm),
 		q: l.Q.c(), k: l.K.c(), v: l.V.c(), o: l.O.c(), wi0: l.WI0.c(), wi1: l.WI1.c(), wo: l.WO.c(),
 	}
-	s.done("encode", C.vl_encode(handle(x), sizes(lengths), C.int(len(lengths)), &c, handle(distances), C.int(l.Activation), C.double(l.Epsilon)))
+	s.done("encode", C.vl_encode(handle(x), sizes(lengths), C.int(len(lengths)), &c, handle(distances), C.int(l.Activation), C.double(l.Epsilon)) != 0)
 }
 
 // Lay puts x [tokens, D] of texts end to end into [texts, longest, D], with zeros after

@@ -114,5 +114,5 @@ func (s *Scope) First(x Tensor, sight Sight, l *FirstLayer) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	look := sight.c(&pin)
-	s.done("first", C.vl_first(handle(x), &look, &c, C.int(l.Activation), C.double(l.Epsilon)))
+	s.done("first", C.vl_first(handle(x), &look, &c, C.int(l.Activation), C.double(l.Epsilon)) != 0)
 }

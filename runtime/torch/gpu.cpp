@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <list>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,7 +41,7 @@ Weights::Weights(const vl_gpu_weights &from)
   d = ref(from.embeddings).size(1);
   width = ref(from.encoder[1]).size(0) / 3 / heads;
   ff = ref(from.encoder[4]).size(0) / parts;
-  TORCH_CHECK(d % 32 == 0 && ff % 8 == 0 && width % 16 == 0, "gpu: states of ", d, ", feed-forwards of ", ff, " and heads of ", width);
+  TORCH_CHECK(sizes_fit(d, width, ff), "gpu: states of ", d, ", feed-forwards of ", ff, " and heads of ", width);
   embeddings = matrix(from.embeddings, {vocabulary, d}, "embeddings");
   head = matrix(from.head, {vocabulary, d}, "head");
   encoder_norm = matrix(from.encoder_norm, {d}, "norm");
@@ -125,7 +124,6 @@ struct Shape {
   bool adapters;
   int64_t longest;
   auto key() const { return std::make_tuple(tokens, texts, sequences, adapters); }
-  bool operator<(const Shape &other) const { return key() < other.key(); }
   int64_t numbers() const { return 2 * tokens + 2 * texts + 1 + 2 * sequences; }
 };
 
@@ -150,8 +148,9 @@ class Model {
 
   at::Tensor encode(const Batch &b) {
     Room room(options());
-    auto block = upload(b, plain(b), at::Tensor());
-    auto in = inputs(plain(b), block);
+    auto shape = plain(b);
+    auto there = upload(b, shape, at::Tensor());
+    auto in = inputs(shape, there);
     return Pass(w, in, room).states();
   }
 
@@ -188,12 +187,13 @@ class Model {
   struct Known {
     Shape shape;
     bool met = false;
-    at::Tensor memory, block, states;
+    at::Tensor memory, states;
     std::unique_ptr<Record> record;
   };
   Weights w;
   std::list<Known> records;  // the last used first
-  at::Tensor memory, block;  // of the records to come
+  at::Tensor memory;         // of the records to come
+  at::Tensor block;          // the numbers that all records read
   std::string why;           // nothing is recorded any more
 
   at::TensorOptions options() const { return at::TensorOptions(device()); }
@@ -270,14 +270,15 @@ class Model {
     auto there = upload(b, s, at::Tensor());
     auto in = inputs(s, there);
     Pass pass(w, in, room);
-    read(b, s, in, room, pass.first(pass.states()), there, out);
+    read(b, s, pass.first(pass.states()), there, out);
     if (peak) *peak = room.peak();
   }
 
-  void read(const Batch &b, const Shape &s, const Inputs &in, Room &room, const at::Tensor &states, const at::Tensor &there, float *out) const {
-    auto logits = at::empty({b.sequences, b.n}, options().dtype(at::kFloat));
-    Pass(w, in, room).logits(states, there.const_data_ptr<int>() + s.numbers(), logits);
-    auto here = logits.cpu();
+  // read waits for the logits of states of a batch whose numbers are there in a shape.
+  void read(const Batch &b, const Shape &s, const at::Tensor &states, const at::Tensor &there, float *out) const {
+    auto to = at::empty({b.sequences, b.n}, options().dtype(at::kFloat));
+    logits(w, states, there.const_data_ptr<int>() + s.numbers(), to);
+    auto here = to.cpu();
     std::copy_n(here.const_data_ptr<float>(), here.numel(), out);
   }
 
@@ -285,7 +286,6 @@ class Model {
     if (!memory.defined() || memory.numel() < peak) memory = at::empty({std::max<int64_t>(2 * peak, 64 << 20)}, options().dtype(at::kByte));
     if (!block.defined()) block = at::empty({4 * (kRecordedTokens + kRecordedTexts) + kRecordedNext + 1}, options().dtype(at::kInt));
     known.memory = memory;
-    known.block = block;
     Room room(options(), memory);
     auto in = inputs(known.shape, block);
     auto before = allocations();
@@ -302,10 +302,9 @@ class Model {
   int64_t allocations() const { return c10::getDeviceAllocator(at::kCUDA)->getDeviceStats(w.device).allocation[0].allocated; }
 
   void replay(const Batch &b, const Known &known, float *out) const {
-    upload(b, known.shape, known.block);
+    upload(b, known.shape, block);
     known.record->replay();
-    Room room(options());
-    read(b, known.shape, inputs(known.shape, known.block), room, known.states, known.block, out);
+    read(b, known.shape, known.states, block, out);
   }
 };
 
@@ -339,9 +338,9 @@ int vl_gpu_stream(int device) {
   return guarded([&] { return gpu::own_stream(device), 0; }, -1);
 }
 
-int vl_gpu_fits(int device, int64_t width) {
+int vl_gpu_fits(int device, int64_t d, int64_t width, int64_t ff) {
   // bfloat16 has been in the matrix units since 8.0.
-  return guarded([&] { return int(width % 16 == 0 && width <= 128 && gpu::capability(device) >= 80); }, -1);
+  return guarded([&] { return int(gpu::sizes_fit(d, width, ff) && gpu::capability(device) >= 80); }, -1);
 }
 
 vl_gpu vl_gpu_new(const vl_gpu_weights *weights) {

@@ -8,7 +8,6 @@ import "C"
 
 import (
 	_ "embed"
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -36,13 +35,11 @@ func ownStream(d Device) error {
 // Fuses tells whether the scope's device can have a GPU of heads of a width, states of d
 // numbers and feed-forwards of ff.
 func (s *Scope) Fuses(d, width, ff int64) bool {
-	if s.err != nil || !s.thread.device.IsCUDA() || d%32 != 0 || ff%8 != 0 {
+	if s.err != nil || !s.thread.device.IsCUDA() {
 		return false
 	}
-	fits := C.vl_gpu_fits(C.int(s.thread.device.index()), C.int64_t(width))
-	if fits < 0 {
-		s.err = lastErr()
-	}
+	fits := C.vl_gpu_fits(C.int(s.thread.device.index()), C.int64_t(d), C.int64_t(width), C.int64_t(ff))
+	s.done("fits", fits < 0)
 	return fits > 0
 }
 
@@ -103,7 +100,7 @@ func (s *Scope) NewGPU(w *GPUWeights) GPU {
 	}
 	g := GPU{C.vl_gpu_new(&c)}
 	if g.c == nil {
-		s.err = lastErr()
+		s.done("gpu", true)
 		return GPU{}
 	}
 	s.gpus = append(s.gpus, g)
@@ -131,15 +128,15 @@ func (s *Scope) freeGPUs() {
 }
 
 // Place tells g where adapters' vectors are: table [slots, width] float32, slot 0 all ones, or
-// none while all rows are of slot 0; it must stay until the next call. The vectors of projection i's input begin in column
-// columns[i][0], those of its output in columns[i][1], -1 stands for none; projections are
-// numbered as they follow in a checkpoint. distances are those of the longest text to come.
-// What was recorded is forgotten.
+// none while all rows are of slot 0; it must stay until the next call. The vectors of
+// projection i's input begin in column columns[i][0], those of its output in columns[i][1], -1
+// stands for none; projections are numbered as they follow in a checkpoint. distances are those
+// of the longest text to come. What was recorded is forgotten.
 func (s *Scope) Place(g GPU, table Tensor, columns [][2]int64, distances Tensor) {
 	if !s.ok(distances) {
 		return
 	}
-	s.done("place", C.vl_gpu_adapters(g.c, handle(table), (*C.int64_t)(unsafe.Pointer(unsafe.SliceData(columns))), C.int(len(columns)), handle(distances)))
+	s.done("place", C.vl_gpu_adapters(g.c, handle(table), (*C.int64_t)(unsafe.Pointer(unsafe.SliceData(columns))), C.int(len(columns)), handle(distances)) != 0)
 }
 
 // GPUBatch is texts end to end, each with its length and the slot of its adapter.
@@ -170,7 +167,7 @@ func (s *Scope) FirstLogits(g GPU, b *GPUBatch, rows, next []int64) ([]float32, 
 	out := make([]float32, n*len(next))
 	status := C.vl_gpu_score(g.c, (*C.int32_t)(unsafe.SliceData(b.IDs)), sizes(b.Lengths), sizes(b.Slots), C.int(len(b.Lengths)),
 		sizes(rows), C.int(n), sizes(next), C.int(len(next)), (*C.float)(unsafe.SliceData(out)))
-	if s.done("score", status); s.err != nil {
+	if s.done("score", status != 0); s.err != nil {
 		return nil, fmt.Errorf("torch: %w", s.err)
 	}
 	return out, nil
@@ -183,13 +180,4 @@ func (g GPU) Records() int { return int(C.vl_gpu_records(g.c)) }
 func (g GPU) Unrecorded() string {
 	why, _, _ := strings.Cut(C.GoString(C.vl_gpu_unrecorded(g.c)), "\n") // what follows is a C++ stack
 	return why
-}
-
-// done takes what a call returned that gives no tensor.
-func (s *Scope) done(what string, status C.int) {
-	if status != 0 {
-		if s.err = lastErr(); s.err == nil {
-			s.err = errors.New("torch: " + what + " failed without an error")
-		}
-	}
 }

@@ -14,8 +14,9 @@ void vl_gpu_source(const char *source);
 // vl_gpu_stream gives the calling thread a stream of its own, on which all that it queues runs in order: what goes to CUDA's default
 // stream cannot be recorded. It returns 0, or -1 on an error.
 int vl_gpu_stream(int device);
-// vl_gpu_fits tells whether a GPU can have the kernels for heads of that width: 1, or 0, or -1 on an error.
-int vl_gpu_fits(int device, int64_t width);
+// vl_gpu_fits tells whether a GPU can have the kernels for states of d numbers, heads of a width and feed-forwards of ff: 1, or 0, or
+// -1 on an error.
+int vl_gpu_fits(int device, int64_t d, int64_t width, int64_t ff);
 
 // Matrices are [out, in]. Those of one input are joined: qkv is [3 inner, d], and wi [2 ff, d] where it is gated, else [ff, d].
 enum { vl_encoder_parts = 6, vl_decoder_parts = 11 };

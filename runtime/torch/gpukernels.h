@@ -52,6 +52,8 @@ class Record {
   void *graph = nullptr;
 };
 
+// sizes_fit tells whether the kernels can have states of d numbers, heads of a width and feed-forwards of ff.
+inline bool sizes_fit(int64_t d, int64_t width, int64_t ff) { return d % 32 == 0 && width % 16 == 0 && width <= 128 && ff % 8 == 0; }
 // capability is a device's compute capability, such as 90.
 int capability(int device);
 // own_stream gives the calling thread a stream of its own among libtorch's, unless it has one.

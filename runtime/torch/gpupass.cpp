@@ -194,9 +194,9 @@ at::Tensor Pass::first(const at::Tensor &states) {
   return norm(w.decoder_norm);
 }
 
-void Pass::logits(const at::Tensor &x, const int *next, const at::Tensor &to) const {
+void logits(const Weights &w, const at::Tensor &x, const int *next, const at::Tensor &to) {
   int64_t rows = to.size(0), n = to.size(1);
-  kernels.run(Kernel::kLogits, {blocks(rows * n, 4)}, 128, data(x), data(w.head), next, int(rows), int(n), int(w.d), w.head_scale, data(to));
+  Kernels::of(w.device, w.width).run(Kernel::kLogits, {blocks(rows * n, 4)}, 128, data(x), data(w.head), next, int(rows), int(n), int(w.d), w.head_scale, data(to));
 }
 
 }  // namespace valence::gpu

@@ -90,8 +90,6 @@ class Pass {
   at::Tensor states();
   // first are the decoder's after the start token and its last norm [sequences, d].
   at::Tensor first(const at::Tensor &states);
-  // logits are those of tokens next [n] on the device: [sequences, n] float32, into to.
-  void logits(const at::Tensor &x, const int *next, const at::Tensor &to) const;
 
  private:
   struct Vectors {
@@ -120,6 +118,9 @@ class Pass {
   void cross(const DecoderLayer &layer, const at::Tensor &states);
   at::Tensor by_head(const at::Tensor &t) const;
 };
+
+// logits are those of tokens next [n] on the device for the decoder's states x [sequences, d]: [sequences, n] float32, into to.
+void logits(const Weights &w, const at::Tensor &x, const int *next, const at::Tensor &to);
 
 }  // namespace valence::gpu
 

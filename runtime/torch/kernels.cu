@@ -293,8 +293,8 @@ extern "C" __global__ void __launch_bounds__(128) valence_attend(Attention p) {
   }
 }
 
-// The decoder's first step looks at the encoder's states x [tokens, d] themselves, by a query of d numbers for each head: sequence
-// n, of which start and of are the text's, at the tokens of text of[n].
+// The decoder's first step looks at the encoder's states x [tokens, d] themselves, by a query of d numbers for each head, sequence
+// n at the tokens of text of[n].
 struct Look {
   const bf16 *u;     // [sequences, heads, d]: queries
   const bf16 *x;     // [tokens, d]

@@ -121,8 +121,8 @@ func (s *Scope) PackedAt(data []byte, out, in int64, f Format) Packed {
 
 // Settle moves the weight into pages of 2 MiB: what it was made of is not needed any more.
 func (s *Scope) Settle(p Packed) {
-	if s.err == nil && p.Defined() && C.vl_settle(p.c) != 0 {
-		s.err = lastErr()
+	if s.err == nil && p.Defined() {
+		s.done("settle", C.vl_settle(p.c) != 0)
 	}
 }
 

@@ -66,6 +66,15 @@ func (s *Scope) own(c lib.Ctensor) Tensor {
 	return Tensor{c}
 }
 
+// done takes whether a call has failed that gives no tensor.
+func (s *Scope) done(what string, failed bool) {
+	if failed {
+		if s.err = lastErr(); s.err == nil {
+			s.err = fmt.Errorf("torch: %s failed without an error", what)
+		}
+	}
+}
+
 // Mark remembers how many tensors the scope owns now.
 func (s *Scope) Mark() int { return len(s.live) }
 

@@ -48,7 +48,7 @@ func (r *run) compareClosely(ctx context.Context, q *Question, turns int, arms [
 				return err
 			}
 			for name, value := range now {
-				if least, ok := got[name]; !ok || value < least {
+				if before, ok := got[name]; !ok || value < before {
 					got[name] = value
 				}
 			}
