@@ -29,7 +29,7 @@ func (s *stack) openPacks(o *mt5.Options, log *slog.Logger) *packs {
 	if err != nil || s.base.Name == builtinBase || s.thread.Device().IsCUDA() || o.Packed == 0 {
 		return nil
 	}
-	layout := mt5.Layout(o.Packed)
+	layout := mt5.Layout(s.base.Config, o.Packed)
 	if layout == "" {
 		return nil
 	}

@@ -8,14 +8,13 @@ import (
 	"testing"
 
 	"valence/runtime/builtin"
-	"valence/runtime/mt5"
 	"valence/runtime/torch"
 )
 
 // Packed weights of a base in a folder are kept by its first start and used by the next, with
 // the same answers; what was damaged is told of and made anew.
 func TestPackedWeightsAreKept(t *testing.T) {
-	if mt5.Layout(torch.PackedFloat32) == "" {
+	if torch.Layout(torch.PackedFloat32) == "" {
 		t.Skip("this processor's weights cannot be kept")
 	}
 	cache, base := t.TempDir(), t.TempDir()

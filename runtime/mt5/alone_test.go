@@ -13,7 +13,7 @@ import (
 // row the same bits. In bfloat16 and int8 anything less would grow, as a last bit can
 // decide how a number is rounded.
 func TestRowsAreAlone(t *testing.T) {
-	for _, format := range []torch.Format{torch.PackedFloat32, torch.PackedBFloat16, torch.PackedFloat16, torch.PackedInt8} {
+	for _, format := range []torch.Format{torch.PackedFloat32, torch.PackedBFloat16, torch.PackedFloat16, torch.PackedInt8, torch.PackedWideInt8} {
 		t.Run(format.String(), func(t *testing.T) {
 			for _, variant := range variants {
 				f := load(t, variant)

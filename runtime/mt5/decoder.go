@@ -151,8 +151,11 @@ func (p *pass) vocabulary(x torch.Tensor) torch.Tensor {
 	}
 	if !m.whole.Defined() {
 		format := m.packed
-		if format == torch.PackedInt8 { // whose errors choose another token too often
+		switch format {
+		case torch.PackedInt8: // whose errors choose another token too often
 			format = torch.PackedBFloat16
+		case torch.PackedWideInt8: // of projections alone it is known that they lie on a grid
+			format = torch.PackedFloat16
 		}
 		if m.whole = m.owned.Pack(m.head, format); m.owned.Err() != nil {
 			return p.s.Fail("head: %w", m.owned.Err())

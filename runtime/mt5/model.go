@@ -41,7 +41,8 @@ type Options struct {
 	DType torch.DType
 	// Packed, if not 0, is how the projections' weights are multiplied on a CPU, with
 	// activations in float32. torch.PackedFloat32 is what 0 gives, faster where the
-	// processor has the kernels for it.
+	// processor has the kernels for it; torch.PackedInt8 is torch.PackedWideInt8 for a base
+	// that asks for it.
 	Packed torch.Format
 	// Packs, if any, are used in place of what would be packed. The Model closes them, also
 	// where Load fails.
@@ -61,7 +62,7 @@ func (o Options) stored() torch.DType {
 	switch o.Packed {
 	case 0, torch.PackedFloat32:
 		return o.DType
-	case torch.PackedFloat16:
+	case torch.PackedFloat16, torch.PackedWideInt8: // which bfloat16 would make less exact
 		return torch.Float16
 	default:
 		return torch.BFloat16
@@ -161,6 +162,7 @@ func newModel(ctx context.Context, thread *torch.Thread, config *spec.Config, we
 	if o.Packed != 0 && (o.DType != torch.Float32 || thread.Device().IsCUDA()) {
 		return nil, fmt.Errorf("mt5: packed weights are for float32 activations on a CPU")
 	}
+	o.Packed = packedFor(config, o.Packed)
 	if o.Packed == torch.PackedFloat32 && !torch.CanPack(o.Packed) {
 		o.Packed = 0
 	}

@@ -224,15 +224,16 @@ func TestBFloat16(t *testing.T) {
 }
 
 // TestPacked is near float32. These models are small and random, and rounding moves them
-// more than it does a trained one: TestBuiltinPrecisions has the builtin base's figures.
+// more than it does a trained one: `valence bench` has the builtin base's figures.
 func TestPacked(t *testing.T) {
 	for name, tt := range map[string]struct {
 		format torch.Format
 		near   float64 // of a logit
 	}{
-		"bfloat16": {torch.PackedBFloat16, 0.2},
-		"float16":  {torch.PackedFloat16, 0.01},
-		"int8":     {torch.PackedInt8, 0.6},
+		"bfloat16":  {torch.PackedBFloat16, 0.2},
+		"float16":   {torch.PackedFloat16, 0.01},
+		"int8":      {torch.PackedInt8, 0.6},
+		"wide-int8": {torch.PackedWideInt8, 0.4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, variant := range variants {
@@ -250,5 +251,21 @@ func TestPacked(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A base that asks for wide activations has them in int8, and in no other format.
+func TestWideInt8(t *testing.T) {
+	torchtest.OnCPU(t)
+	base := open(t, "mt5")
+	config := *base.Config
+	config.WideInt8 = true
+	for format, want := range map[torch.Format]string{torch.PackedInt8: "wide-int8", torch.PackedFloat16: "float16"} {
+		if got := loadPacked(t, &config, base, format).Precision(); got != want {
+			t.Errorf("%v: %s", format, got)
+		}
+	}
+	if torch.Layout(torch.PackedInt8) != "" && Layout(&config, torch.PackedInt8) == Layout(base.Config, torch.PackedInt8) {
+		t.Error("kept weights of one could be taken for the other's")
 	}
 }

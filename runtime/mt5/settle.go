@@ -4,12 +4,23 @@ import (
 	"context"
 	"fmt"
 
+	"valence/runtime/mt5/spec"
 	"valence/runtime/torch"
 )
 
-// Layout names how this processor lays out packed weights of a format, "" where they cannot
-// be kept. It is what Options.Packs must have been packed for.
-func Layout(format torch.Format) string { return torch.Layout(format) }
+// Layout names how this processor lays out packed weights of a base for Options.Packed, ""
+// where they cannot be kept. It is what Options.Packs must have been packed for.
+func Layout(config *spec.Config, format torch.Format) string {
+	return torch.Layout(packedFor(config, format))
+}
+
+// packedFor is the format that a base's weights are packed in where a format is asked for.
+func packedFor(config *spec.Config, format torch.Format) torch.Format {
+	if format == torch.PackedInt8 && config.WideInt8 {
+		return torch.PackedWideInt8
+	}
+	return format
+}
 
 // packedWeights are by the names of their tensors.
 func (m *Model) packedWeights() map[string]torch.Packed {

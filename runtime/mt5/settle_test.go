@@ -61,9 +61,9 @@ func (p *mapped) keep(m *Model) {
 // that packed them, in every format, before and after they have settled.
 func TestPacks(t *testing.T) {
 	torchtest.OnCPU(t)
-	for _, format := range []torch.Format{torch.PackedFloat32, torch.PackedBFloat16, torch.PackedFloat16, torch.PackedInt8} {
+	for _, format := range []torch.Format{torch.PackedFloat32, torch.PackedBFloat16, torch.PackedFloat16, torch.PackedInt8, torch.PackedWideInt8} {
 		t.Run(format.String(), func(t *testing.T) {
-			if Layout(format) == "" {
+			if torch.Layout(format) == "" {
 				t.Skip("this processor has no panels of it")
 			}
 			for _, variant := range variants {

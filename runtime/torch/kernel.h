@@ -7,8 +7,8 @@
 namespace valence {
 
 // Format is how weights are kept, and rows: in float32, but for bfloat16, whose rows are rounded likewise where the processor
-// multiplies such, and int8.
-enum class Format { float32, bfloat16, float16, int8, wide_bfloat16 };
+// multiplies such, and int8. A wide one has rows that are not rounded, or to 16 bits in place of 8.
+enum class Format { float32, bfloat16, float16, int8, wide_bfloat16, wide_int8 };
 
 // kPanel is how many outputs stand side by side in a panel, kBlock how many rows at most meet it at a time.
 constexpr int64_t kPanel = 64, kBlock = 48;
@@ -24,10 +24,11 @@ struct Kernel {
   int64_t group;          // numbers of a row in a group
   int64_t row, weight;    // bytes of one number of a row, and of a weight
   bool levels;            // rows and weights are integers with a scale each
+  int64_t planes;         // a row is the sum of so many rows of levels, each finer than the one before
   Format format;          // of weights
   // prepare turns in numbers at x, times those at l unless it is null, into a row of groups at a, filled up with zeros. With
-  // levels it returns the size of a level.
-  float (*prepare)(const float *x, const float *l, char *a, int64_t in, int64_t groups);
+  // levels it writes the size of a level of each plane to steps; the planes lie stride bytes apart.
+  void (*prepare)(const float *x, const float *l, char *a, int64_t stride, int64_t in, int64_t groups, float *steps);
   // block multiplies rows of stride bytes by a panel [kPanel / columns][groups][columns][group]: c [rows, kPanel], floats, or 32-bit integers with levels.
   void (*block)(const char *a, int64_t stride, const char *panel, int64_t groups, int64_t rows, float *c);
   int64_t pad = 0;  // bytes between rows

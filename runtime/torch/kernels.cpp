@@ -180,14 +180,13 @@ void block_v3(const char *a, int64_t stride, const char *panel, int64_t groups, 
   blocks(tiles, 16, A::kRow, A::kWeight, a, stride, panel, groups, rows, c);
 }
 
-float prepare_float32(const float *x, const float *l, char *a, int64_t in, int64_t) {
+void prepare_float32(const float *x, const float *l, char *a, int64_t, int64_t in, int64_t, float *) {
   if (!l) {
     std::memcpy(a, x, in * sizeof(float));
-    return 1;
+    return;
   }
   auto *y = reinterpret_cast<float *>(a);
   for (int64_t i = 0; i < in; i++) y[i] = x[i] * l[i];
-  return 1;
 }
 
 // some is a mask of the first n of 16 lanes.
@@ -199,38 +198,60 @@ V4 INLINE __m512 scaled(const float *x, const float *l, int64_t i, int64_t in) {
   return l ? _mm512_mul_ps(v, _mm512_maskz_loadu_ps(some(in - i), l + i)) : v;
 }
 
-V4 float prepare_bfloat16(const float *x, const float *l, char *a, int64_t in, int64_t groups) {
+V4 void prepare_bfloat16(const float *x, const float *l, char *a, int64_t, int64_t in, int64_t groups, float *) {
   for (int64_t i = 0; i < 2 * groups; i += 16) {
     _mm256_mask_storeu_epi16(a + 2 * i, some(2 * groups - i), (__m256i)_mm512_cvtneps_pbh(scaled(x, l, i, in)));
   }
-  return 1;
 }
 
-// prepare_int8 has levels of max|x| / 127 about 128. The largest of a row's numbers does not depend on the others' order.
-V4 float prepare_int8(const float *x, const float *l, char *a, int64_t in, int64_t groups) {
+// largest is that of a row's numbers, which does not depend on their order.
+V4 float largest(const float *x, const float *l, int64_t in) {
   auto most = _mm512_setzero_ps();
   for (int64_t i = 0; i < in; i += 16) most = _mm512_max_ps(most, _mm512_abs_ps(scaled(x, l, i, in)));
-  float largest = _mm512_reduce_max_ps(most);
-  auto by = _mm512_set1_ps(largest > 0 ? 127 / largest : 0);
-  auto zero = _mm512_set1_epi32(128);
-  for (int64_t i = 0; i < 4 * groups; i += 16) {
-    auto level = _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(scaled(x, l, i, in), by)), zero);
-    _mm_mask_storeu_epi8(a + i, some(4 * groups - i), _mm512_cvtusepi32_epi8(level));
-  }
-  return largest / 127;
+  return _mm512_reduce_max_ps(most);
 }
 
-const Kernel float32_v4{64, 1, 4, 4, false, Format::float32, prepare_float32, block_v4<Float32V4>};
-const Kernel float16_v4{64, 1, 4, 2, false, Format::float16, prepare_float32, block_v4<Float16V4>};
-const Kernel bfloat16_v4{64, 2, 2, 2, false, Format::bfloat16, prepare_bfloat16, block_v4<BFloat16V4>};
-const Kernel wide_bfloat16_v4{64, 1, 4, 2, false, Format::wide_bfloat16, prepare_float32, block_v4<WideBFloat16V4>};
-const Kernel int8_v4{64, 4, 1, 1, true, Format::int8, prepare_int8, block_v4<Int8V4>};
+// put writes 16 levels, some of them past the end of a row of n, about 128.
+V4 INLINE void put(char *a, int64_t i, int64_t n, __m512i levels) {
+  _mm_mask_storeu_epi8(a + i, some(n - i), _mm512_cvtusepi32_epi8(_mm512_add_epi32(levels, _mm512_set1_epi32(128))));
+}
+
+constexpr float kTop = 127;  // levels on either side of zero
+
+V4 void prepare_int8(const float *x, const float *l, char *a, int64_t, int64_t in, int64_t groups, float *steps) {
+  float most = largest(x, l, in);
+  auto by = _mm512_set1_ps(most > 0 ? kTop / most : 0);
+  for (int64_t i = 0; i < 4 * groups; i += 16) put(a, i, 4 * groups, _mm512_cvtps_epi32(_mm512_mul_ps(scaled(x, l, i, in), by)));
+  *steps = most / kTop;
+}
+
+// prepare_wide_int8 has a second plane for what the levels of the first leave, half a level at most.
+V4 void prepare_wide_int8(const float *x, const float *l, char *a, int64_t stride, int64_t in, int64_t groups, float *steps) {
+  float most = largest(x, l, in);
+  auto by = _mm512_set1_ps(most > 0 ? kTop / most : 0), finer = _mm512_set1_ps(2 * kTop);
+  for (int64_t i = 0; i < 4 * groups; i += 16) {
+    auto v = _mm512_mul_ps(scaled(x, l, i, in), by);
+    auto levels = _mm512_cvtps_epi32(v);
+    put(a, i, 4 * groups, levels);
+    put(a + stride, i, 4 * groups, _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_sub_ps(v, _mm512_cvtepi32_ps(levels)), finer)));
+  }
+  steps[0] = most / kTop;
+  steps[1] = steps[0] / (2 * kTop);
+}
+
+const Kernel float32_v4{64, 1, 4, 4, false, 1, Format::float32, prepare_float32, block_v4<Float32V4>};
+const Kernel float16_v4{64, 1, 4, 2, false, 1, Format::float16, prepare_float32, block_v4<Float16V4>};
+const Kernel bfloat16_v4{64, 2, 2, 2, false, 1, Format::bfloat16, prepare_bfloat16, block_v4<BFloat16V4>};
+const Kernel wide_bfloat16_v4{64, 1, 4, 2, false, 1, Format::wide_bfloat16, prepare_float32, block_v4<WideBFloat16V4>};
+const Kernel int8_v4{64, 4, 1, 1, true, 1, Format::int8, prepare_int8, block_v4<Int8V4>};
+const Kernel wide_int8_v4{64, 4, 1, 1, true, 2, Format::wide_int8, prepare_wide_int8, block_v4<Int8V4>};
 // A tile reads 16 rows at once: as far apart as a power of two, these would meet in a few sets of the L1 cache.
-const Kernel bfloat16_amx{64, 2, 2, 2, false, Format::bfloat16, prepare_bfloat16, block_amx_bfloat16, kLine};
-const Kernel int8_amx{64, 4, 1, 1, true, Format::int8, prepare_int8, block_amx_int8, kLine};
-const Kernel float32_v3{16, 1, 4, 4, false, Format::float32, prepare_float32, block_v3<Float32V3>};
-const Kernel float16_v3{16, 1, 4, 2, false, Format::float16, prepare_float32, block_v3<Float16V3>};
-const Kernel wide_bfloat16_v3{16, 1, 4, 2, false, Format::wide_bfloat16, prepare_float32, block_v3<WideBFloat16V3>};
+const Kernel bfloat16_amx{64, 2, 2, 2, false, 1, Format::bfloat16, prepare_bfloat16, block_amx_bfloat16, kLine};
+const Kernel int8_amx{64, 4, 1, 1, true, 1, Format::int8, prepare_int8, block_amx_int8, kLine};
+const Kernel wide_int8_amx{64, 4, 1, 1, true, 2, Format::wide_int8, prepare_wide_int8, block_amx_int8, kLine};
+const Kernel float32_v3{16, 1, 4, 4, false, 1, Format::float32, prepare_float32, block_v3<Float32V3>};
+const Kernel float16_v3{16, 1, 4, 2, false, 1, Format::float16, prepare_float32, block_v3<Float16V3>};
+const Kernel wide_bfloat16_v3{16, 1, 4, 2, false, 1, Format::wide_bfloat16, prepare_float32, block_v3<WideBFloat16V3>};
 
 // Has is what the processor can do, or is let do: VALENCE_MAX_CPU_ISA of "avx2", "avx512" (without products of bfloat16 and of
 // bytes) or "avx512bf16" (without AMX) makes less of it, for tests and comparisons.
@@ -264,6 +285,7 @@ const Kernel *kernel(Format format) {
       return has.amx ? &bfloat16_amx : has.bfloat16 ? &bfloat16_v4 : kernel(Format::wide_bfloat16);
     case Format::wide_bfloat16: return has.v4 ? &wide_bfloat16_v4 : has.v3 ? &wide_bfloat16_v3 : nullptr;
     case Format::int8: return has.amx ? &int8_amx : has.vnni ? &int8_v4 : nullptr;
+    case Format::wide_int8: return has.amx ? &wide_int8_amx : has.vnni ? &wide_int8_v4 : nullptr;
   }
   return nullptr;
 }

@@ -83,7 +83,8 @@ int levels() {
 
 struct Int8 final : Dense {
   at::Tensor w, scales, zero;
-  explicit Int8(const at::Tensor &weight) : Dense(weight, 1), zero(at::zeros({1}, at::kLong)) {
+  int planes;  // a row is the sum of so many rows of levels
+  Int8(const at::Tensor &weight, int planes) : Dense(weight, 1), zero(at::zeros({1}, at::kLong)), planes(planes) {
     static const auto pack = c10::Dispatcher::singleton()
                                  .findSchemaOrThrow("onednn::qlinear_prepack", "")
                                  .typed<at::Tensor(at::Tensor, std::optional<torch::List<int64_t>>)>();
@@ -93,6 +94,15 @@ struct Int8 final : Dense {
     w = pack.call((wide * (127 / largest)).round().to(at::kChar), std::nullopt);
   }
   at::Tensor multiply(const at::Tensor &rows) const override {
+    auto left = planes > 1 ? rows.clone() : rows;
+    auto result = plane(left, planes > 1);
+    for (int i = 1; i < planes; i++) result += plane(left, i + 1 < planes);
+    return result;
+  }
+
+ private:
+  // plane is the product of rows of levels next to rows, and leaves there what they do not have, if it is wanted.
+  at::Tensor plane(const at::Tensor &rows, bool rest) const {
     static const auto linear =
         c10::Dispatcher::singleton()
             .findSchemaOrThrow("onednn::qlinear_pointwise", "")
@@ -100,12 +110,13 @@ struct Int8 final : Dense {
                               int64_t, std::optional<at::ScalarType>, std::string_view, Scalars, std::string_view)>();
     int64_t n = rows.size(0);
     auto q = at::empty(rows.sizes(), rows.options().dtype(at::kByte));
-    auto steps = at::empty({n}, rows.options());
+    auto steps = at::empty({n, 1}, rows.options());
     const auto *x = rows.const_data_ptr<float>();
     auto *y = q.data_ptr<uint8_t>();
     auto *step = steps.data_ptr<float>();
     int top = levels();
     each(n, in, [&](int64_t i) { step[i] = row_levels(x + i * in, y + i * in, in, top); });
+    if (rest) rows.sub_((q.to(at::kFloat) - (top + 1)) * steps);
     auto result = by_blocks(q, out, [&](const at::Tensor &part) {
       return linear.call(part, 1.0, top + 1, w, scales, zero, std::nullopt, 1.0, 0, at::kFloat, "none", Scalars(), "");
     });
@@ -144,6 +155,7 @@ const Kernel *kernel_of(int format) {
     case vl_float16: return kernel(Format::float16);
     case vl_int8: return kernel(Format::int8);
     case vl_wide_bfloat16: return kernel(Format::wide_bfloat16);
+    case vl_wide_int8: return kernel(Format::wide_int8);
   }
   TORCH_CHECK(false, "pack: no format ", format);
 }
@@ -152,7 +164,8 @@ Packed *pack(const at::Tensor &w, int format) {
   TORCH_CHECK(w.is_cpu() && w.dim() == 2, "pack: a matrix on the CPU is needed");
   if (auto *k = kernel_of(format)) return new Panels(w, *k);
   if (format == vl_bfloat16) return new BFloat16(w);
-  if (format == vl_int8) return new Int8(w);
+  if (format == vl_int8) return new Int8(w, 1);
+  if (format == vl_wide_int8) return new Int8(w, 2);
   TORCH_CHECK(false, "pack: format ", format, " needs a processor with AVX2");
 }
 
@@ -208,7 +221,7 @@ void vl_packed_free(vl_packed p) { delete static_cast<Packed *>(p); }
 int64_t vl_packed_bytes(vl_packed p) { return static_cast<Packed *>(p)->bytes; }
 
 int vl_can_pack(int format) {
-  return guarded([&] { return format == vl_bfloat16 || format == vl_int8 || kernel_of(format) != nullptr ? 1 : 0; }, 0);
+  return guarded([&] { return format == vl_bfloat16 || format == vl_int8 || format == vl_wide_int8 || kernel_of(format) != nullptr ? 1 : 0; }, 0);
 }
 
 int vl_fast_bfloat16(void) { return fast_bfloat16(); }

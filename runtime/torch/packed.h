@@ -18,6 +18,7 @@ enum vl_format {
   vl_int8 = 3,      // weights in 8 bits with a scale for each output, rows with a scale for each row, sums exact
   vl_float32 = 4,
   vl_wide_bfloat16 = 5,  // weights rounded to bfloat16, rows not
+  vl_wide_int8 = 6,      // int8 but for rows, which have 16 bits
 };
 
 int vl_can_pack(int format);    // whether there is a way for this processor

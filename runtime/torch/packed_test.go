@@ -19,10 +19,11 @@ var formats = map[string]struct {
 	format torch.Format
 	near   float64
 }{
-	"float32":  {torch.PackedFloat32, 1e-6},
-	"bfloat16": {torch.PackedBFloat16, 1.0 / 256},
-	"float16":  {torch.PackedFloat16, 1.0 / 2048},
-	"int8":     {torch.PackedInt8, 1.0 / 127},
+	"float32":   {torch.PackedFloat32, 1e-6},
+	"bfloat16":  {torch.PackedBFloat16, 1.0 / 256},
+	"float16":   {torch.PackedFloat16, 1.0 / 2048},
+	"int8":      {torch.PackedInt8, 1.0 / 127},
+	"wide-int8": {torch.PackedWideInt8, 1.0 / 127},
 }
 
 // everyISA runs a test as far down as the processors that have kernels of their own.
@@ -91,6 +92,32 @@ func testPackedLinear(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Weights that lie on a grid of 8 bits are kept as they are, and wide rows are near theirs.
+func TestWideInt8(t *testing.T) { everyISA(t, testWideInt8) }
+
+func testWideInt8(t *testing.T) {
+	const n, in, out = 51, 200, 70
+	rng := rand.New(rand.NewPCG(13, 14))
+	x, w := random(rng, n*in), make([]float32, out*in)
+	for o := range out {
+		scale := float32(math.Exp(rng.NormFloat64()))
+		for i := range in {
+			w[o*in+i] = scale * float32(rng.IntN(255)-127)
+		}
+		w[o*in+rng.IntN(in)] = 127 * scale // which tells the scale
+	}
+	want, size := product(x, w, in)
+	do(t, start(t), func(s *torch.Scope) error {
+		got := read(t, s, s.PackedLinear(s.Float32s(x, n, in), s.Pack(s.Float32s(w, out, in), torch.PackedWideInt8)))
+		for i := range got {
+			if d := math.Abs(float64(got[i]) - want[i]); !(d <= 1e-4*size[i]) {
+				t.Fatalf("element %d is %v, want %v", i, got[i], want[i])
+			}
+		}
+		return nil
+	})
 }
 
 // What is packed out of a file multiplies as what is packed out of a tensor.
@@ -203,7 +230,7 @@ func TestPackedZerosAndBytes(t *testing.T) {
 			switch f.format {
 			case torch.PackedFloat32:
 				want *= 2
-			case torch.PackedInt8:
+			case torch.PackedInt8, torch.PackedWideInt8:
 				want = want/2 + 64*8
 			}
 			if torch.Layout(f.format) != "" && p.Bytes() != want { // libtorch lays out the others

@@ -15,6 +15,7 @@ namespace valence {
 namespace {
 
 constexpr float kZero = 128;  // of a row with levels
+constexpr int64_t kMostPlanes = 2;
 
 // put lays rows [width, groups], a group of numbers each, into a panel that holds zeros: a part of so many columns after the
 // other, and of a part one group of each row after the other. It turns a line of the cache of each row at a time.
@@ -77,7 +78,8 @@ at::ScalarType type(Format f) {
     case Format::bfloat16:
     case Format::wide_bfloat16: return at::kBFloat16;
     case Format::float16: return at::kHalf;
-    case Format::int8: return at::kChar;
+    case Format::int8:
+    case Format::wide_int8: return at::kChar;
     default: return at::kFloat;
   }
 }
@@ -165,14 +167,21 @@ Panels::Panels(const Panels &of, Turned) : Panels(of.in, of.out, of.kernel.level
 
 void Panels::block(const char *a, const float *steps, int64_t rows, int64_t panel, float *c) const {
   auto size = kPanel * kernel.group * kernel.weight;
-  kernel.block(a, row_bytes(), static_cast<const char *>(data.const_data_ptr()) + panel * groups * size, groups, rows, c);
+  const auto *weights = static_cast<const char *>(data.const_data_ptr()) + panel * groups * size;
+  int64_t first = panel * kPanel, planes = kernel.planes;
+  float all[kMostPlanes * kBlock * kPanel], *made = planes == 1 ? c : all;
+  kernel.block(a, plane_bytes(), weights, groups, rows * planes, made);
   if (!kernel.levels) return;
-  int64_t first = panel * kPanel;
-  for (int64_t i = 0; i < rows; i++) row_whole(c + i * kPanel, &sums[first], &scales[first], steps[i], width(panel));
+  for (int64_t i = 0; i < rows * planes; i++) row_whole(made + i * kPanel, &sums[first], &scales[first], steps[i], width(panel));
+  if (planes == 1) return;
+  for (int64_t i = 0; i < rows; i++) {
+    std::copy_n(made + i * planes * kPanel, kPanel, c + i * kPanel);
+    for (int64_t j = 1; j < planes; j++) row_add(made + (i * planes + j) * kPanel, nullptr, c + i * kPanel, kPanel);
+  }
 }
 
 Rows::Rows(const Panels &w, int64_t n)
-    : stride(w.row_bytes()), data(at::empty({n * stride}, at::kByte)), steps(at::empty({n}, at::kFloat)) {}
+    : stride(w.row_bytes()), planes(w.kernel.planes), data(at::empty({n * stride}, at::kByte)), steps(at::empty({n * planes}, at::kFloat)) {}
 
 at::Tensor Panels::multiply(const at::Tensor &rows) const {
   int64_t n = rows.size(0), blocks = in_blocks(n);

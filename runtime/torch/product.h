@@ -39,9 +39,10 @@ struct Panels final : Packed {
 
   // settle moves the data into large pages.
   void settle();
-  int64_t row_bytes() const { return groups * kernel.group * kernel.row + kernel.pad; }
+  int64_t plane_bytes() const { return groups * kernel.group * kernel.row + kernel.pad; }
+  int64_t row_bytes() const { return kernel.planes * plane_bytes(); }
   int64_t width(int64_t panel) const { return std::min(kPanel, out - panel * kPanel); }
-  // block is the product of prepared rows and one panel, c [rows, kPanel]; steps are what prepare returned for them.
+  // block is the product of up to kBlock prepared rows and one panel, c [rows, kPanel]; steps are what prepare wrote for them.
   void block(const char *a, const float *steps, int64_t rows, int64_t panel, float *c) const;
 
  private:
@@ -58,13 +59,15 @@ struct Panels final : Packed {
 
 // Rows are rows prepared for one kernel.
 struct Rows {
-  int64_t stride;  // bytes from one to the next
+  int64_t stride, planes;  // bytes from one to the next, and what each is a sum of
   at::Tensor data, steps;
   Rows(const Panels &w, int64_t n);
   char *at(int64_t i) const { return static_cast<char *>(data.data_ptr()) + i * stride; }
-  float *step(int64_t i) const { return steps.data_ptr<float>() + i; }
+  float *step(int64_t i) const { return steps.data_ptr<float>() + i * planes; }
   // set prepares row i: x times l, where l is not null.
-  void set(const Panels &w, int64_t i, const float *x, const float *l) const { *step(i) = w.kernel.prepare(x, l, at(i), w.in, w.groups); }
+  void set(const Panels &w, int64_t i, const float *x, const float *l) const {
+    w.kernel.prepare(x, l, at(i), w.plane_bytes(), w.in, w.groups, step(i));
+  }
 };
 
 }  // namespace valence

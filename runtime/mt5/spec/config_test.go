@@ -63,6 +63,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{`{"layer_norm_epsilon":0}`, "layer_norm_epsilon"},
 		{`{"eos_token_id":250112}`, "eos_token_id"},
 		{`{"decoder_start_token_id":-1}`, "decoder_start_token_id"},
+		{`{"int8_activation_bits":4}`, "int8_activation_bits is 4"},
 	} {
 		fields := map[string]any{}
 		for _, text := range []string{mt0Large, tc.change} {
@@ -121,6 +122,7 @@ func TestConfigIsWrittenAsItIsRead(t *testing.T) {
 		mt0Large, `{"model_type":"t5"}`, `{"model_type":"mt5","num_decoder_layers":1,"decoder_start_token_id":7,"tie_word_embeddings":true}`,
 		`{"model_type":"t5","feed_forward_proj":"gated-silu"}`, `{"model_type":"t5","feed_forward_proj":"gated-relu"}`,
 		`{"model_type":"t5","feed_forward_proj":"silu"}`, `{"model_type":"t5","feed_forward_proj":"gelu_new","dropout_rate":0}`,
+		`{"model_type":"mt5","int8_activation_bits":16}`,
 	} {
 		want := parse(t, text)
 		written, err := json.Marshal(want)
@@ -129,6 +131,14 @@ func TestConfigIsWrittenAsItIsRead(t *testing.T) {
 		}
 		if got := parse(t, string(written)); *got != *want {
 			t.Errorf("%s: read %+v, written %s", text, want, written)
+		}
+	}
+}
+
+func TestInt8ActivationBits(t *testing.T) {
+	for text, want := range map[string]bool{`{"model_type":"mt5"}`: false, `{"model_type":"mt5","int8_activation_bits":8}`: false, `{"model_type":"t5","int8_activation_bits":16}`: true} {
+		if got := parse(t, text).WideInt8; got != want {
+			t.Errorf("%s: %v", text, got)
 		}
 	}
 }

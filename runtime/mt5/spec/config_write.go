@@ -6,14 +6,19 @@ import "encoding/json"
 // transformers as the same architecture.
 func (c *Config) MarshalJSON() ([]byte, error) {
 	proj := c.feedForwardProj()
-	return json.Marshal(rawConfig{
+	raw := rawConfig{
 		ModelType: c.ModelType,
 		VocabSize: &c.VocabSize, DModel: &c.DModel, DKV: &c.DKV, DFF: &c.DFF,
 		NumLayers: &c.EncoderLayers, NumDecoder: &c.DecoderLayers, NumHeads: &c.Heads,
 		Buckets: &c.Buckets, MaxDistance: &c.MaxDistance, Epsilon: &c.Epsilon, Dropout: &c.Dropout,
 		FeedForwardProj: &proj, Tied: &c.TiedHead,
 		PadID: &c.PadID, EOSID: &c.EOSID, StartID: &c.StartID,
-	})
+	}
+	if c.WideInt8 {
+		bits := wide
+		raw.Int8Activations = &bits
+	}
+	return json.Marshal(raw)
 }
 
 // feedForwardProj is what setActivation reads. transformers takes "gated-gelu" for
