@@ -19,7 +19,8 @@ var ErrCanary = errors.New("adapters: canary")
 // the projections are computed in a precision such as "float32". It leaves room for
 // rounding and for that of the record, and none for wrong vectors, labels or tokens: on
 // 2,592 tweets the builtin base's probabilities lie at most 0.010 from float32's in
-// bfloat16, 0.053 in int8, and less than 0.0001 in float16.
+// bfloat16, and less than 0.0001 in float16; in int8, before its weights lay on a grid of 8
+// bits, it was 0.053.
 func CanaryTolerance(precision string) float64 {
 	switch precision {
 	case "bfloat16":

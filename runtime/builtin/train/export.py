@@ -3,8 +3,8 @@
     python export.py --work FOLDER --name RUN --out ../base --plain ../testdata/plain.jsonl \
         --plain-languages ../testdata/plain-languages.jsonl
 
-Weights are rounded to float16; every figure is then measured on the exported folder itself, with
-transformers in float32. The temperature is fitted on UMSAB's development rows, which neither the base nor its teacher
+Projections are rounded to 8 bits, so that the server's int8 keeps them as they are (grid.py), and all weights to float16;
+every figure is then measured on the exported folder itself, with transformers in float32. The temperature is fitted on UMSAB's development rows, which neither the base nor its teacher
 has learnt from.
 OUT is replaced as a whole once everything is written.
 """
@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 
 import model as base
 from common import LABELS, TASKS, Row, read_rows
+from grid import round_projections
 from scoring import Scorer, calibration_error, fit_temperature, macro_f1, read_plain, softmax
 
 CARD = Path(__file__).parent / "card.md"
@@ -37,18 +38,24 @@ SIZE_LIMIT = 47_500_000
 
 
 def weights(work: Path, name: str) -> tuple[dict[str, torch.Tensor], int]:
-    """The run's tensors in float16, each once, and the step it reached."""
+    """The run's tensors in float32, each once, and the step it reached."""
     state = torch.load(work / name / "state.pt", weights_only=True)
     out = {}
     for key, value in state["trainee"].items():
         key = key.removeprefix("model.")
         if key.startswith("project.") or key.endswith("embed_tokens.weight") or key == "lm_head.weight":
             continue
-        half = value.half().contiguous()
-        if not torch.isfinite(half).all():
-            raise ValueError(f"tensor {key}: a value is outside float16's range")
-        out[key] = half
+        out[key] = value.float().contiguous()
     return out, state["step"]
+
+
+def halved(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors in float16."""
+    out = {key: value.half().contiguous() for key, value in tensors.items()}
+    for key, value in out.items():
+        if not torch.isfinite(value).all():
+            raise ValueError(f"tensor {key}: a value is outside float16's range")
+    return out
 
 
 def write_model(folder: Path, tensors: dict[str, torch.Tensor], work: Path) -> None:
@@ -56,7 +63,8 @@ def write_model(folder: Path, tensors: dict[str, torch.Tensor], work: Path) -> N
     save_file(tensors, path, metadata={"format": "pt"})
     path.chmod(0o644)
     config = base.config(len(tensors["shared.weight"]), layers_of(tensors)).to_diff_dict()
-    config |= {"architectures": ["MT5ForConditionalGeneration"], "tie_word_embeddings": True, "dtype": "float16"}
+    config |= {"architectures": ["MT5ForConditionalGeneration"], "tie_word_embeddings": True, "dtype": "float16",
+               "int8_activation_bits": 16}
     write_json(folder / "config.json", config)
     write_json(folder / "generation_config.json", {
         "decoder_start_token_id": base.PAD, "eos_token_id": base.EOS, "pad_token_id": base.PAD, "max_new_tokens": 10})
@@ -178,9 +186,14 @@ def main():
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     tensors, step = weights(args.work, args.name)
+    rows = read_rows(args.work / "rows.jsonl")
     write_model(new, tensors, args.work)
+    trained = Scorer(new)
+    round_projections(trained, base.sample(rows))
+    state = trained.model.state_dict()
+    write_model(new, halved({key: state[key] for key in tensors}), args.work)
     scorer = Scorer(new)
-    figures = measure(scorer, read_rows(args.work / "rows.jsonl"), args.plain, args.plain_languages)
+    figures = measure(scorer, rows, args.plain, args.plain_languages)
     write_json(new / "valence.json", sidecar(scorer, figures))
     (new / "README.md").write_text(card(figures, step, tensors), "utf-8")
     size = sum(f.stat().st_size for f in new.iterdir())
