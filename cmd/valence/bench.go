@@ -136,11 +136,12 @@ func (c *benchCmd) labelled() ([]bench.Labelled, error) {
 
 // loadForBench loads a base as a server does.
 func loadForBench(ctx context.Context, thread *torch.Thread, base *checkpoint.Checkpoint, dtype string) (*mt5.Model, error) {
-	o, err := (&baseFlags{Dtype: dtype}).precision(thread.Device())
+	f := &baseFlags{Dtype: dtype}
+	o, err := f.precision(thread.Device())
 	if err != nil {
 		return nil, err
 	}
-	return mt5.Load(ctx, thread, base.Config, base, o)
+	return mt5.Load(ctx, thread, base.Config, base, f.suited(o, base.Config))
 }
 
 func (c *benchCmd) write(report *bench.Report) (err error) {

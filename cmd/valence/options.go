@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"valence/runtime/mt5"
+	"valence/runtime/mt5/spec"
 	"valence/runtime/torch"
 )
 
@@ -16,7 +17,7 @@ type baseFlags struct {
 	Base      string            `default:"builtin" help:"The base model: builtin; a folder with config.json, model.safetensors and tokenizer.json; or a repository of the Hugging Face Hub, such as bigscience/mt0-large, with @REVISION if need be." placeholder:"builtin|FOLDER|OWNER/NAME"`
 	Adapter   map[string]string `help:"Serve the PEFT IA3 folder under this id; give the flag once for each adapter." placeholder:"ID=FOLDER" mapsep:"," sep:"none"`
 	Device    string            `default:"auto" help:"Where the model runs: auto (CUDA if it can be had), cpu, cuda or cuda:N."`
-	Dtype     string            `default:"auto" enum:"auto,float32,bfloat16,float16,int8" help:"What the projections are computed in: float32; bfloat16; float16 (weights alone) and int8, on the CPU only; auto is bfloat16 on CUDA and on a CPU that multiplies it (AVX512-BF16 or AMX), and float32 on others."`
+	Dtype     string            `default:"auto" enum:"auto,float32,bfloat16,float16,int8" help:"What the projections are computed in: float32; bfloat16; float16 (weights alone) and int8, on the CPU only; auto is bfloat16 on CUDA and on a CPU that multiplies it (AVX512-BF16 or AMX), on one with AVX512-VNNI int8 for a base that loses nothing by it, such as the builtin one, and float32 on others."`
 	Threads   int               `default:"0" help:"CPU threads of an operator; 0 takes one for each core."`
 	MaxTokens int               `default:"512" help:"Longest row in tokens, template and end marker included."`
 }
@@ -50,6 +51,15 @@ func (f *baseFlags) precision(d torch.Device) (mt5.Options, error) {
 	default:
 		return mt5.Options{}, fmt.Errorf("--dtype %s is for the CPU only; on %s give auto, float32 or bfloat16", f.Dtype, d)
 	}
+}
+
+// suited is what precision gave, for a base: in place of float32 auto takes int8 where that is
+// faster and the base gives the same answers in it.
+func (f *baseFlags) suited(o mt5.Options, base *spec.Config) mt5.Options {
+	if f.Dtype == "auto" && o.Packed == torch.PackedFloat32 && base.WideInt8 && torch.FastInt8() {
+		o.Packed = torch.PackedInt8
+	}
+	return o
 }
 
 // Validate is called by kong after parsing.

@@ -73,6 +73,7 @@ func (f *baseFlags) open(ctx context.Context, o openOptions) (_ *stack, err erro
 	s.remember(o.log)
 	tok := begin(func() (*tokenizer.Tokenizer, error) { return openTokenizer(s.base) })
 	s.thread = torch.Start(torch.Options{Device: device, Threads: f.Threads})
+	precision = f.suited(precision, s.base.Config)
 	precision.Progress, precision.Log = o.progress, o.log
 	if o.packs {
 		s.packs = s.openPacks(&precision, o.log)

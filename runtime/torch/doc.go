@@ -23,8 +23,8 @@
 // kernels.cpp multiplies by six rows at a time: for AVX-512 with products of bfloat16
 // and of 8 bits, AVX-512, and AVX2; amx.cpp by tiles of 16 rows, where there is AMX.
 // Encode is a layer over texts without padding, and First one of the decoder's first
-// step, whose attention to the states is Absorbed. VALENCE_MAX_CPU_ISA=avx2, avx512 or
-// avx512bf16 makes less of the processor, for tests and comparisons.
+// step, whose attention to the states is Absorbed. VALENCE_MAX_CPU_ISA=avx2, avx512,
+// avx512vnni or avx512bf16 makes less of the processor, for tests and comparisons.
 //
 // On a GPU in bfloat16 the forward up to the decoder's first step is one call (GPU),
 // with kernels (kernels.cu) between cuBLAS's products, and a replay where a small batch's

@@ -254,7 +254,7 @@ const Kernel float16_v3{16, 1, 4, 2, false, 1, Format::float16, prepare_float32,
 const Kernel wide_bfloat16_v3{16, 1, 4, 2, false, 1, Format::wide_bfloat16, prepare_float32, block_v3<WideBFloat16V3>};
 
 // Has is what the processor can do, or is let do: VALENCE_MAX_CPU_ISA of "avx2", "avx512" (without products of bfloat16 and of
-// bytes) or "avx512bf16" (without AMX) makes less of it, for tests and comparisons.
+// bytes), "avx512vnni" (without those of bfloat16) or "avx512bf16" (without AMX) makes less of it, for tests and comparisons.
 struct Has {
   bool v3, v4, bfloat16, vnni, amx;
   Has() {
@@ -269,6 +269,7 @@ struct Has {
     const char *most = std::getenv("VALENCE_MAX_CPU_ISA");
     bool avx2 = most && !std::strcmp(most, "avx2");
     if (avx2 || (most && !std::strcmp(most, "avx512"))) bfloat16 = vnni = false;
+    if (most && !std::strcmp(most, "avx512vnni")) bfloat16 = false;
     if (most && *most) amx = false;
     if (avx2) v4 = false;
   }

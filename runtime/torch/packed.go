@@ -60,6 +60,10 @@ func CanPack(f Format) bool { return C.vl_can_pack(C.int(f)) != 0 }
 // FastBFloat16 tells whether this processor multiplies bfloat16 faster than float32.
 func FastBFloat16() bool { return C.vl_fast_bfloat16() != 0 }
 
+// FastInt8 tells whether this processor multiplies 8 bits faster than float32, also by
+// activations of 16: it does with AVX512-VNNI.
+func FastInt8() bool { return C.vl_fast_int8() != 0 }
+
 // Packed is a weight [out, in] in a Format. It belongs to the Scope that made it, and
 // its zero value stands for "none".
 type Packed struct{ c C.vl_packed }

@@ -29,7 +29,7 @@ var formats = map[string]struct {
 // everyISA runs a test as far down as the processors that have kernels of their own.
 func everyISA(t *testing.T, test func(t *testing.T)) {
 	torchtest.OnCPU(t)
-	for _, isa := range []string{"avx2", "avx512", "avx512bf16", ""} {
+	for _, isa := range []string{"avx2", "avx512", "avx512vnni", "avx512bf16", ""} {
 		t.Run("isa="+isa, func(t *testing.T) {
 			t.Setenv("VALENCE_MAX_CPU_ISA", isa)
 			test(t)
