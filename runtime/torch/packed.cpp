@@ -226,8 +226,6 @@ int vl_can_pack(int format) {
 
 int vl_fast_bfloat16(void) { return fast_bfloat16(); }
 
-int vl_fast_int8(void) { return kernel(Format::int8) != nullptr; }
-
 vl_tensor vl_packed_linear(vl_tensor x, vl_packed p) {
   return guarded(
       [&]() -> vl_tensor {

@@ -62,7 +62,7 @@ func FastBFloat16() bool { return C.vl_fast_bfloat16() != 0 }
 
 // FastInt8 tells whether this processor multiplies 8 bits faster than float32, also by
 // activations of 16: it does with AVX512-VNNI.
-func FastInt8() bool { return C.vl_fast_int8() != 0 }
+func FastInt8() bool { return Layout(PackedInt8) != "" }
 
 // Packed is a weight [out, in] in a Format. It belongs to the Scope that made it, and
 // its zero value stands for "none".

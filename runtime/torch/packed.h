@@ -23,7 +23,6 @@ enum vl_format {
 
 int vl_can_pack(int format);    // whether there is a way for this processor
 int vl_fast_bfloat16(void);     // whether it multiplies bfloat16 faster than float32
-int vl_fast_int8(void);         // and 8 bits, by kernels of ours
 
 // vl_pack lays out w [out, in], which is not needed afterwards.
 vl_packed vl_pack(vl_tensor w, int format);

@@ -133,6 +133,7 @@ var formats = map[string]torch.Format{
 	torch.PackedBFloat16.String(): torch.PackedBFloat16,
 	torch.PackedFloat16.String():  torch.PackedFloat16,
 	torch.PackedInt8.String():     torch.PackedInt8,
+	torch.PackedWideInt8.String(): torch.PackedWideInt8,
 }
 
 // time is the least time of a few, of products with the packed weight and, in float32,

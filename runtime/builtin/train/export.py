@@ -4,8 +4,8 @@
         --plain-languages ../testdata/plain-languages.jsonl
 
 Projections are rounded to 8 bits, so that the server's int8 keeps them as they are (grid.py), and all weights to float16;
-every figure is then measured on the exported folder itself, with transformers in float32. The temperature is fitted on UMSAB's development rows, which neither the base nor its teacher
-has learnt from.
+every figure is then measured on the exported folder itself, with transformers in float32. The temperature is fitted on
+UMSAB's development rows, which neither the base nor its teacher has learnt from.
 OUT is replaced as a whole once everything is written.
 """
 import argparse

@@ -25,9 +25,8 @@ def projections(model: nn.Module) -> dict[str, nn.Linear]:
 
 def sources(model: nn.Module) -> Iterator[tuple[nn.Parameter, list[str]]]:
     """What makes an input, a norm's weight or a projection's, and the projections that alone read it."""
-    for stack in (model.encoder, model.decoder):
-        side = "encoder" if stack is model.encoder else "decoder"
-        for i, block in enumerate(stack.block):
+    for side in ("encoder", "decoder"):
+        for i, block in enumerate(getattr(model, side).block):
             at = f"{side}.block.{i}.layer"
             attentions = [(0, "SelfAttention", "qkv")] + [(1, "EncDecAttention", "q")] * (len(block.layer) - 2)
             for j, name, reads in attentions:
