@@ -145,16 +145,19 @@ func losses(s *torch.Scope, whole, among torch.Tensor, q *questions) torch.Tenso
 }
 
 // loss is the last stretch of a lesson to learn from.
-func (st *study) loss(x *value, q *questions) (*value, error) {
-	return st.run(none, none, []*value{x}, func(p *pass, x []torch.Tensor) torch.Tensor {
+func (st *study) loss(x *value, q *questions) error {
+	_, err := st.run(none, none, []*value{x}, func(p *pass, x []torch.Tensor) torch.Tensor {
 		whole, among := st.logProbs(p, x[0], q)
-		return losses(p.s, whole, among, q)
+		nll := losses(p.s, whole, among, q)
+		st.losses = st.keep(p.s, p.s.Leaf(nll))
+		return nll
 	})
+	return err
 }
 
-func (st *study) readLosses(nll *value, q *questions) (rows [][]float32, err error) {
+func (st *study) readLosses(q *questions) (rows [][]float32, err error) {
 	err = st.turn(func(s *torch.Scope) error {
-		flat, err := s.ReadFloat32s(nll.t)
+		flat, err := s.ReadFloat32s(st.losses)
 		if err == nil {
 			rows = byRow(q, flat)
 		}

@@ -41,7 +41,7 @@ func (p *pass) recall(x torch.Tensor, a attention, in inputs, index torch.Tensor
 
 // recallFlat is recall of texts end to end; of is the text of each sequence.
 func (p *pass) recallFlat(x torch.Tensor, a attention, of []int64) keyValue {
-	return keyValue{k: p.project(x, a.k, p.sc), v: p.project(x, a.v, p.sc), lengths: p.lengths, of: of}
+	return keyValue{k: p.project(x, a.k, p.sc), v: p.project(x, a.v, p.sc), texts: p.texts, of: of}
 }
 
 // spread gives each sequence what its row has.
@@ -109,7 +109,7 @@ func (p *pass) decoderBlock(x torch.Tensor, b block, n, l int64, before keyValue
 }
 
 func (p *pass) causalAttention(x torch.Tensor, a attention, n, l int64, before keyValue, bias torch.Tensor) (h torch.Tensor, seen keyValue) {
-	if p.lengths != nil {
+	if p.isFlat() {
 		return p.flatAttention(x, a), keyValue{}
 	}
 	q := p.heads(p.project(x, a.q, p.sc), n, l)
@@ -121,9 +121,9 @@ func (p *pass) causalAttention(x torch.Tensor, a attention, n, l int64, before k
 }
 
 func (p *pass) crossAttention(x torch.Tensor, a attention, n, l int64, mem keyValue, mask torch.Tensor) torch.Tensor {
-	if mem.lengths != nil {
+	if mem.texts.Lengths != nil {
 		q := p.project(x, a.q, p.sc)
-		return p.project(p.s.Attend(q, mem.k, mem.v, p.m.config.Heads, p.lengths, mem.lengths, mem.of, torch.Tensor{}), a.o, p.sc)
+		return p.project(p.s.Attend(q, mem.k, mem.v, p.m.config.Heads, p.texts, mem.texts, mem.of, torch.Tensor{}), a.o, p.sc)
 	}
 	q := p.heads(p.project(x, a.q, p.sc), n, l)
 	return p.project(p.merge(p.attend(q, mem, mask), n, l), a.o, p.sc)

@@ -154,7 +154,7 @@ func (p *pass) encoderBlock(x torch.Tensor, b block, in inputs, bias torch.Tenso
 }
 
 func (p *pass) selfAttention(x torch.Tensor, a attention, in inputs, bias torch.Tensor) torch.Tensor {
-	if p.lengths != nil {
+	if p.isFlat() {
 		return p.flatAttention(x, a)
 	}
 	q := p.heads(p.project(x, a.q, p.sc), in.rows, in.length)
@@ -165,15 +165,15 @@ func (p *pass) selfAttention(x torch.Tensor, a attention, in inputs, bias torch.
 // flatAttention is the attention of texts end to end, each to itself.
 func (p *pass) flatAttention(x torch.Tensor, a attention) torch.Tensor {
 	q, k, v := p.project(x, a.q, p.sc), p.project(x, a.k, p.sc), p.project(x, a.v, p.sc)
-	return p.project(p.s.Attend(q, k, v, p.m.config.Heads, p.lengths, p.lengths, nil, p.distances), a.o, p.sc)
+	return p.project(p.s.Attend(q, k, v, p.m.config.Heads, p.texts, p.texts, nil, p.distances), a.o, p.sc)
 }
 
 // keyValue is what an attention looks up: both [B, H, T, K], or [1, tokens, H*K] of the texts
-// of a flat pass, where it has lengths.
+// of a flat pass, where it has any.
 type keyValue struct {
-	k, v    torch.Tensor
-	lengths []int64
-	of      []int64 // text that each sequence looks at, or nil where sequence i looks at text i
+	k, v  torch.Tensor
+	texts torch.Texts
+	of    []int64 // text that each sequence looks at, or nil where sequence i looks at text i
 }
 
 func (p *pass) keysValues(x torch.Tensor, a attention, b, t int64) keyValue {

@@ -18,12 +18,14 @@ type pass struct {
 	watch func(layer int, x torch.Tensor)
 }
 
-// flat is a pass over texts that lie end to end, [1, tokens, D], where it has lengths: without
+// flat is a pass over texts that lie end to end, [1, tokens, D], where it has any: without
 // padding, each attending to itself by the stack's distances.
 type flat struct {
-	lengths   []int64
+	texts     torch.Texts
 	distances torch.Tensor // [H, 2n-1]
 }
+
+func (f flat) isFlat() bool { return f.texts.Lengths != nil }
 
 // noise is a pass's dropout; the zero noise drops nothing.
 type noise struct {
@@ -60,7 +62,7 @@ func (p *pass) norm(x, w torch.Tensor) torch.Tensor {
 func (p *pass) project(x torch.Tensor, l linear, sc scales) torch.Tensor {
 	y, out := p.unscaled(x, l, sc)
 	if out.Defined() {
-		y = p.s.Scale(y, out, p.lengths)
+		y = p.s.Scale(y, out, p.texts)
 	}
 	return y
 }
@@ -69,7 +71,7 @@ func (p *pass) project(x torch.Tensor, l linear, sc scales) torch.Tensor {
 // none.
 func (p *pass) unscaled(x torch.Tensor, l linear, sc scales) (y, out torch.Tensor) {
 	if sc.in != nil && sc.in[l.id].Defined() {
-		x = p.s.Scale(x, sc.in[l.id], p.lengths)
+		x = p.s.Scale(x, sc.in[l.id], p.texts)
 	}
 	if sc.out != nil {
 		out = sc.out[l.id]
@@ -96,7 +98,7 @@ func (p *pass) feedForward(x torch.Tensor, ff feedForward) torch.Tensor {
 	h := p.project(x, ff.wi0, p.sc)
 	if p.m.config.Gated {
 		up, out := p.unscaled(x, ff.wi1, p.sc)
-		h = p.s.Gate(h, up, out, activations[p.m.config.Activation], p.lengths)
+		h = p.s.Gate(h, up, out, activations[p.m.config.Activation], p.texts)
 	} else {
 		h = p.activate(h)
 	}

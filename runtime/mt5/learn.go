@@ -41,15 +41,15 @@ func (st *study) teach() (g *spec.Gradient, err error) {
 		return nil, err
 	}
 	q := ask(st.lesson)
-	nll, err := st.loss(x, q)
-	if err != nil {
+	if err := st.loss(x, q); err != nil {
+		return nil, err
+	}
+	// What is read is waited for, and a GPU has nothing to do meanwhile: the way back is queued first.
+	if err := st.backFrom(q); err != nil {
 		return nil, err
 	}
 	g = &spec.Gradient{}
-	if g.Losses, err = st.readLosses(nll, q); err != nil {
-		return nil, err
-	}
-	if err := st.backFrom(q); err != nil {
+	if g.Losses, err = st.readLosses(q); err != nil {
 		return nil, err
 	}
 	return g, st.readGradients(g)
@@ -83,8 +83,8 @@ func (m *Model) study(ctx context.Context, l *spec.Lesson) (*study, error) {
 		return nil, err
 	}
 	st := &study{m: m, ctx: ctx, lesson: l, layout: newLayout(m.config), plan: &plan{}}
-	// What is dropped, and what a GPU or libtorch's own types need, is padded.
-	st.flat = l.Dropout == 0 && m.dtype == torch.Float32 && !m.thread.Device().IsCUDA()
+	// What is dropped, and what libtorch's own operators compute, is padded.
+	st.flat = l.Dropout == 0 && (m.gpu.Defined() || m.dtype == torch.Float32 && !m.thread.Device().IsCUDA())
 	if _, err := st.layout.widen(l.Sites); err != nil {
 		return nil, err
 	}
@@ -181,7 +181,7 @@ func (st *study) encode() (*value, error) {
 	var bias torch.Tensor // of positions, or by distance where the texts lie end to end
 	x, err := st.run(none, none, nil, func(p *pass, _ []torch.Tensor) torch.Tensor {
 		if st.flat {
-			bias = st.keep(p.s, p.s.Distances(m.encoder.bias.rows(p.s, 0, st.in.length)))
+			bias = st.distances(p.s, &m.encoder, st.in.length)
 			return p.s.Unsqueeze(p.embed(p.endToEnd(st.in)), 0)
 		}
 		bias = st.keep(p.s, p.encoderBias(st.in))
@@ -193,7 +193,7 @@ func (st *study) encode() (*value, error) {
 		}
 		x, err = st.run(b.self.q.id, b.ff.wo.id, []*value{x}, func(p *pass, x []torch.Tensor) torch.Tensor {
 			if st.flat {
-				p.flat = flat{st.in.lengths, bias}
+				p.flat = flat{st.texts, bias}
 			}
 			return p.encoderBlock(x[0], b, st.in, bias)
 		})
@@ -208,12 +208,13 @@ func (st *study) encode() (*value, error) {
 
 func (st *study) decode(states *value) (*value, error) {
 	m, n, l := st.m, int64(len(st.plan.sequences)), st.plan.length
-	lengths := slices.Repeat([]int64{l}, int(n))
 	var mask, distances torch.Tensor
+	var sequences torch.Texts
 	x, err := st.run(none, none, nil, func(p *pass, _ []torch.Tensor) torch.Tensor {
 		x := p.embed(p.s.Int64s(st.plan.ids(m.config.StartID), n, l))
 		if st.flat {
-			distances = st.keep(p.s, p.s.Distances(m.decoder.bias.rows(p.s, 0, l)))
+			distances = st.distances(p.s, &m.decoder, l)
+			sequences = st.endToEnd(p.s, slices.Repeat([]int64{l}, int(n)))
 			return p.s.Reshape(x, 1, n*l, -1)
 		}
 		mask = st.keep(p.s, p.spread(st.in.mask, st.index))
@@ -226,7 +227,7 @@ func (st *study) decode(states *value) (*value, error) {
 		x, err = st.run(b.self.q.id, b.ff.wo.id, []*value{x, states}, func(p *pass, x []torch.Tensor) torch.Tensor {
 			mem := st.recall(p, x[1], b.cross)
 			if st.flat {
-				p.flat = flat{lengths, distances}
+				p.flat = flat{sequences, distances}
 			}
 			p.sc = p.spreadScales(st.index)
 			next, _ := p.decoderBlock(x[0], b, n, l, keyValue{}, m.decoder.bias.rows(p.s, 0, l), mem, mask)
@@ -241,12 +242,18 @@ func (st *study) decode(states *value) (*value, error) {
 	})
 }
 
+// distances are a stack's bias for texts of up to n tokens, which may be replaced by a longer
+// one while the study goes on.
+func (st *study) distances(s *torch.Scope, of *stack, n int64) torch.Tensor {
+	return st.keep(s, s.Distances(of.bias.rows(s, 0, n)))
+}
+
 // recall projects the encoder's states for one layer's sequences.
 func (st *study) recall(p *pass, states torch.Tensor, a attention) keyValue {
 	if !st.flat {
 		return p.recall(states, a, st.in, st.index)
 	}
-	p.flat = flat{lengths: st.in.lengths}
+	p.flat = flat{texts: st.texts}
 	return p.recallFlat(states, a, st.rows)
 }
 

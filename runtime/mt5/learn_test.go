@@ -16,8 +16,13 @@ import (
 // lesson has rows of three runs and of many lengths, with choices out of the whole
 // vocabulary and among a few tokens.
 func lesson(f *fixture, rows int) *spec.Lesson {
+	return lessonAt(f.model.config.DefaultSites(), rows)
+}
+
+// lessonAt is lesson with vectors at other sites.
+func lessonAt(sites []spec.Site, rows int) *spec.Lesson {
 	rng := rand.New(rand.NewPCG(1, 2))
-	l := &spec.Lesson{Sites: f.model.config.DefaultSites()}
+	l := &spec.Lesson{Sites: sites}
 	for range 3 {
 		v := make([]float32, spec.Total(l.Sites))
 		for i := range v {

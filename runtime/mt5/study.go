@@ -17,15 +17,17 @@ type study struct {
 	layout layout
 	plan   *plan
 	learn  bool // gradients will be wanted
-	flat   bool // texts and sequences lie end to end
+	flat   bool // texts and sequences lie end to end, and vectors stay float32
 
 	own     *torch.Scope // what lives from one turn to the next
 	in      inputs
+	texts   torch.Texts  // of in, where they lie end to end
 	rows    []int64      // row of each sequence, or nil when they are the rows
 	index   torch.Tensor // the same on the device
 	vectors torch.Tensor // [B, width] float32: each row's
 	taught  torch.Tensor // [B, width] float32: gradients with respect to them
 	keys    torch.Tensor // [B] int64, for dropout
+	losses  torch.Tensor // of the choices, in the order in which the head answers them
 
 	stretches []*stretch
 	watch     func() // if any, called before each turn
@@ -72,6 +74,7 @@ func (st *study) begin() error {
 		n, width := int64(len(l.Rows)), int64(st.layout.width)
 		if st.flat {
 			st.in = measure(ids)
+			st.texts = st.endToEnd(s, st.in.lengths)
 		} else {
 			st.in = p.pad(ids)
 			st.in.mask = st.keep(s, st.in.mask)
@@ -86,6 +89,11 @@ func (st *study) begin() error {
 		}
 		return nil
 	})
+}
+
+// endToEnd are texts of the given lengths.
+func (st *study) endToEnd(s *torch.Scope, lengths []int64) torch.Texts {
+	return s.GiveTexts(st.own, s.Texts(lengths, st.m.gpu.Defined()))
 }
 
 // keep gives a tensor of a turn to the study.
@@ -142,7 +150,10 @@ func (st *study) enter(s *torch.Scope, str *stretch) (*pass, []torch.Tensor) {
 		if st.learn {
 			v = st.leaf(s, str, v)
 		}
-		p.sc.set(c, s.To(v, st.m.dtype))
+		if !st.flat {
+			v = s.To(v, st.m.dtype)
+		}
+		p.sc.set(c, v)
 	}
 	return p, x
 }

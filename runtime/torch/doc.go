@@ -28,5 +28,7 @@
 //
 // On a GPU in bfloat16 the forward up to the decoder's first step is one call (GPU),
 // with kernels (kernels.cu) between cuBLAS's products, and a replay where a small batch's
-// shape came before. What this machine lacks, AMX or a GPU, is emulated in tests.
+// shape came before. Scale, Gate, Attend and RMSNorm have kernels there that also go back
+// (learn.cu), for texts without padding. What a machine lacks, AMX or a GPU, is emulated in
+// tests: with EmulateGPU models take a GPU's way, whose kernels run on the CPU.
 package torch

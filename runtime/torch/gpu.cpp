@@ -21,7 +21,7 @@ namespace {
 const at::Tensor &matrix(vl_tensor tensor, at::IntArrayRef sizes, const char *what) {
   TORCH_CHECK(tensor, "gpu: ", what, " is missing");
   const auto &t = ref(tensor);
-  TORCH_CHECK(t.is_cuda() && t.scalar_type() == at::kBFloat16 && t.is_contiguous() && t.sizes() == sizes, "gpu: ", what, " is ", t.scalar_type(), " ",
+  TORCH_CHECK(has(t) && t.is_contiguous() && t.sizes() == sizes, "gpu: ", what, " is ", t.scalar_type(), " ",
               t.sizes(), " on ", t.device(), ", not bfloat16 ", sizes, " on a GPU");
   return t;
 }
@@ -29,7 +29,7 @@ const at::Tensor &matrix(vl_tensor tensor, at::IntArrayRef sizes, const char *wh
 }  // namespace
 
 Weights::Weights(const vl_gpu_weights &from)
-    : device(ref(from.embeddings).device().index()),
+    : device(index_of(ref(from.embeddings))),
       heads(from.heads),
       gated(from.gated),
       activation(from.activation),
@@ -130,18 +130,18 @@ struct Shape {
 class Model {
  public:
   explicit Model(const vl_gpu_weights &from) : w(from) { Kernels::of(w.device, w.width); }
-  c10::Device device() const { return c10::Device(at::kCUDA, w.device); }
+  c10::Device device() const { return w.device < 0 ? c10::Device(at::kCPU) : c10::Device(at::kCUDA, w.device); }
 
   void adapters(vl_tensor table, const int64_t *columns, int projections, const at::Tensor &distances) {
     records.clear();
-    TORCH_CHECK(distances.is_cuda() && distances.scalar_type() == at::kFloat && distances.is_contiguous() && distances.size(0) == w.heads, "gpu: distances ",
+    TORCH_CHECK(distances.device() == device() && distances.scalar_type() == at::kFloat && distances.is_contiguous() && distances.size(0) == w.heads, "gpu: distances ",
                 distances.sizes());
     w.distances = distances;
     w.table = nullptr;
     give(w, columns, projections);
     if (!table) return;
     const auto &t = ref(table);
-    TORCH_CHECK(t.is_cuda() && t.scalar_type() == at::kFloat && t.is_contiguous() && t.size(1) % 4 == 0, "gpu: table ", t.sizes());
+    TORCH_CHECK(t.device() == device() && t.scalar_type() == at::kFloat && t.is_contiguous() && t.size(1) % 4 == 0, "gpu: table ", t.sizes());
     w.table = t.const_data_ptr<float>();
     w.table_step = t.size(1);
   }
@@ -209,7 +209,7 @@ class Model {
   // recorded is the shape that a record for a batch has, if it may have one.
   std::optional<Shape> recorded(const Batch &b) const {
     auto s = plain(b);
-    if (!why.empty() || s.tokens > kRecordedTokens || s.texts > kRecordedTexts || b.rows || b.n > kRecordedNext) return std::nullopt;
+    if (w.device < 0 || !why.empty() || s.tokens > kRecordedTokens || s.texts > kRecordedTexts || b.rows || b.n > kRecordedNext) return std::nullopt;
     s.tokens = tokens_like(s.tokens);
     s.texts = s.sequences = power_like(s.texts);
     s.longest = std::min(s.tokens, w.reach() + 1);
@@ -231,7 +231,7 @@ class Model {
   // the shape has more of than the batch has no tokens.
   at::Tensor upload(const Batch &b, const Shape &s, at::Tensor to) const {
     int64_t size = s.numbers() + b.n, tokens = b.texts.tokens(), texts = b.texts.texts();
-    auto here = at::empty({size}, at::TensorOptions(at::kInt).pinned_memory(true));
+    auto here = at::empty({size}, at::TensorOptions(at::kInt).pinned_memory(w.device >= 0));
     auto *p = here.data_ptr<int>();
     std::fill(p, p + size, 0);
     std::copy(b.ids, b.ids + tokens, p);
@@ -332,15 +332,23 @@ auto on(vl_gpu model, F f, decltype(f(*static_cast<Model *>(nullptr))) failed) {
 
 extern "C" {
 
+int vl_gpu_emulate(const char *path) {
+  return guarded([&] { return gpu::emulate(path), 0; }, -1);
+}
+
 void vl_gpu_source(const char *source) { gpu::keep_source(source); }
 
 int vl_gpu_stream(int device) {
   return guarded([&] { return gpu::own_stream(device), 0; }, -1);
 }
 
+int vl_gpu_pace(int device) {
+  return guarded([&] { return gpu::keep_pace(device), 0; }, -1);
+}
+
 int vl_gpu_fits(int device, int64_t d, int64_t width, int64_t ff) {
   // bfloat16 has been in the matrix units since 8.0.
-  return guarded([&] { return int(gpu::sizes_fit(d, width, ff) && gpu::capability(device) >= 80); }, -1);
+  return guarded([&] { return int(gpu::sizes_fit(d, width, ff) && (device < 0 ? gpu::emulates() : gpu::capability(device) >= 80)); }, -1);
 }
 
 vl_gpu vl_gpu_new(const vl_gpu_weights *weights) {

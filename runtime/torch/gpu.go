@@ -17,11 +17,28 @@ import (
 //go:embed kernels.cu
 var gpuSource string
 
+//go:embed learn.cu
+var gpuLearnSource string
+
 // giveSource hands the kernels to the side that has them compiled.
 func giveSource() {
-	text := C.CString(gpuSource)
+	text := C.CString(gpuSource + gpuLearnSource)
 	defer C.free(unsafe.Pointer(text))
 	C.vl_gpu_source(text)
+}
+
+// EmulateGPU has models in bfloat16 on the CPU take the way of a GPU, whose kernels a shared
+// library runs, or no more where path is "". It is for tests where there is no GPU.
+func EmulateGPU(path string) error {
+	var name *C.char
+	if path != "" {
+		name = C.CString(path)
+		defer C.free(unsafe.Pointer(name))
+	}
+	if C.vl_gpu_emulate(name) != 0 {
+		return lastErr()
+	}
+	return nil
 }
 
 // ownStream gives the calling thread a stream of its own on a GPU.
@@ -32,10 +49,18 @@ func ownStream(d Device) error {
 	return nil
 }
 
+// keepPace waits until a GPU has done what was queued before the last call.
+func keepPace(d Device) error {
+	if C.vl_gpu_pace(C.int(d.index())) != 0 {
+		return lastErr()
+	}
+	return nil
+}
+
 // Fuses tells whether the scope's device can have a GPU of heads of a width, states of d
 // numbers and feed-forwards of ff.
 func (s *Scope) Fuses(d, width, ff int64) bool {
-	if s.err != nil || !s.thread.device.IsCUDA() {
+	if s.err != nil {
 		return false
 	}
 	fits := C.vl_gpu_fits(C.int(s.thread.device.index()), C.int64_t(d), C.int64_t(width), C.int64_t(ff))

@@ -9,11 +9,16 @@
 extern "C" {
 #endif
 
-// vl_gpu_source is what kernels.cu has. It is kept.
+// vl_gpu_source is what kernels.cu and learn.cu have. It is kept.
 void vl_gpu_source(const char *source);
+// vl_gpu_emulate has the CPU take a GPU's part, device -1, in tests: kernels are run by a shared library, and without a path no more.
+int vl_gpu_emulate(const char *path);
 // vl_gpu_stream gives the calling thread a stream of its own, on which all that it queues runs in order: what goes to CUDA's default
 // stream cannot be recorded. It returns 0, or -1 on an error.
 int vl_gpu_stream(int device);
+// vl_gpu_pace waits until the device has done what the calling thread had queued before its last call: who calls it before each piece
+// of work is never more than two ahead. It returns 0, or -1 on an error.
+int vl_gpu_pace(int device);
 // vl_gpu_fits tells whether a GPU can have the kernels for states of d numbers, heads of a width and feed-forwards of ff: 1, or 0, or
 // -1 on an error.
 int vl_gpu_fits(int device, int64_t d, int64_t width, int64_t ff);

@@ -1,6 +1,7 @@
 #include "gpukernels.h"
 
 #include <c10/core/DeviceGuard.h>
+#include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 #include <dlfcn.h>
@@ -35,6 +36,9 @@ struct Driver {
   int (*init)(unsigned);
   int (*device)(int *, int ordinal);
   int (*attribute)(int *, int attribute, int device);
+  int (*context)(void **context);
+  int (*retain)(void **context, int device);
+  int (*use)(void *context);
   int (*load)(void **module, const void *image);
   int (*function)(void **function, void *module, const char *name);
   int (*launch)(void *function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned shared, void *stream, void **args, void **extra);
@@ -51,6 +55,9 @@ struct Driver {
     cuda.find(init, "cuInit");
     cuda.find(device, "cuDeviceGet");
     cuda.find(attribute, "cuDeviceGetAttribute");
+    cuda.find(context, "cuCtxGetCurrent");
+    cuda.find(retain, "cuDevicePrimaryCtxRetain");
+    cuda.find(use, "cuCtxSetCurrent");
     cuda.find(load, "cuModuleLoadData");
     cuda.find(function, "cuModuleGetFunction");
     cuda.find(launch, "cuLaunchKernel");
@@ -111,6 +118,18 @@ std::string compiled(const std::string &source, int capability, int64_t width) {
   return made;
 }
 
+// enter makes a device's own context the calling thread's, which may be one of libtorch's that go back through a model.
+void enter(int device) {
+  const auto &driver = Driver::get();
+  void *context = nullptr;
+  driver.check(driver.context(&context), "context");
+  if (context) return;
+  int handle = 0;
+  driver.check(driver.device(&handle, device), "device");
+  driver.check(driver.retain(&context, handle), "context");
+  driver.check(driver.use(context), "context");
+}
+
 c10::impl::VirtualGuardImpl cuda() { return c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA); }
 
 // stream is the calling thread's.
@@ -119,7 +138,34 @@ void *stream(int device) {
   return guard.getStreamNativeHandle(guard.getStream(c10::Device(c10::DeviceType::CUDA, device)));
 }
 
+const char *const kNames[] = {"valence_embed",     "valence_norm",       "valence_scale",     "valence_gate",           "valence_attend",
+                              "valence_scores",    "valence_sum",        "valence_logits",    "valence_norm_back",      "valence_scale_back",
+                              "valence_gate_back", "valence_attend_queries", "valence_attend_keys"};
+static_assert(std::size(kNames) == std::size_t(Kernel::kCount));
+
+// Emulator runs the kernels of a library on the CPU.
+struct Emulator {
+  int64_t (*width)() = nullptr;
+  void (*run)(const char *name, int64_t x, int64_t y, int64_t z, unsigned threads, void **args) = nullptr;
+};
+Emulator emulator;
+
+std::mutex kernels_lock;
+std::map<std::pair<int, int64_t>, std::unique_ptr<Kernels>> all_kernels;
+
 }  // namespace
+
+bool emulates() { return emulator.run; }
+
+void emulate(const char *path) {
+  Emulator made;
+  if (path) {
+    Library library(path);
+    library.find(made.width, "valence_emulated_width");
+    library.find(made.run, "valence_emulated_run");
+  }
+  emulator = made;
+}
 
 int capability(int device) {
   const auto &driver = Driver::get();
@@ -137,29 +183,45 @@ void own_stream(int device) {
   if (!stream(device)) cuda().exchangeStream(cuda().getStreamFromGlobalPool(there));
 }
 
+void keep_pace(int device) {
+  thread_local c10::Event queued(c10::DeviceType::CUDA);
+  queued.synchronize();
+  queued.record(cuda().getStream(c10::Device(c10::DeviceType::CUDA, device)));
+}
+
 void keep_source(std::string text) { source = std::move(text); }
 
 Kernels::Kernels(int device, int64_t width) : device(device) {
+  if (device < 0) {
+    TORCH_CHECK(emulates() && emulator.width() == width, "gpu: kernels for heads of ", width, " on a CPU");
+    return;
+  }
   const auto &driver = Driver::get();
   auto code = compiled(source, capability(device), width);
   void *module = nullptr;
   driver.check(driver.load(&module, code.data()), "load kernels");
-  const char *names[] = {"valence_embed",  "valence_norm",   "valence_scale", "valence_gate",
-                         "valence_attend", "valence_scores", "valence_sum",   "valence_logits"};
-  static_assert(std::size(names) == std::size_t(Kernel::kCount));
-  for (std::size_t i = 0; i < functions.size(); i++) driver.check(driver.function(&functions[i], module, names[i]), names[i]);
+  for (std::size_t i = 0; i < functions.size(); i++) driver.check(driver.function(&functions[i], module, kNames[i]), kNames[i]);
 }
 
 const Kernels &Kernels::of(int device, int64_t width) {
-  static std::mutex lock;
-  static std::map<std::pair<int, int64_t>, std::unique_ptr<Kernels>> all;
-  std::lock_guard held(lock);
-  auto &kernels = all[{device, width}];
+  std::lock_guard held(kernels_lock);
+  auto &kernels = all_kernels[{device, width}];
   if (!kernels) kernels = std::make_unique<Kernels>(device, width);
   return *kernels;
 }
 
+const Kernels &Kernels::any(int device) {
+  {
+    std::lock_guard held(kernels_lock);
+    auto at = all_kernels.lower_bound({device, 0});
+    if (at != all_kernels.end() && at->first.first == device && at->second) return *at->second;
+  }
+  return of(device, device < 0 ? emulator.width() : 64);
+}
+
 void Kernels::launch(Kernel kernel, Grid grid, unsigned threads, void **args) const {
+  if (device < 0) return emulator.run(kNames[std::size_t(kernel)], grid.x, grid.y, grid.z, threads, args);
+  enter(device);
   const auto &driver = Driver::get();
   driver.check(driver.launch(functions[std::size_t(kernel)], grid.x, grid.y, grid.z, threads, 1, 1, 0, stream(device), args, nullptr), "launch");
 }

@@ -1,16 +1,48 @@
-// CUDA's driver, and the kernels of kernels.cu compiled for the GPU at hand.
+// CUDA's driver, and the kernels of kernels.cu and learn.cu compiled for the GPU at hand.
 #ifndef VALENCE_TORCH_GPUKERNELS_H
 #define VALENCE_TORCH_GPUKERNELS_H
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
 
+#include <ATen/core/Tensor.h>
+
 namespace valence::gpu {
 
-enum class Kernel { kEmbed, kNorm, kScale, kGate, kAttend, kScores, kSum, kLogits, kCount };
+enum class Kernel {
+  kEmbed, kNorm, kScale, kGate, kAttend, kScores, kSum, kLogits,             // of kernels.cu
+  kNormBack, kScaleBack, kGateBack, kAttendQueries, kAttendKeys, kCount  // of learn.cu
+};
+
+// Vectors and Attention are what the kernels take by these names. A bfloat16 is as good as any 16 bits here.
+struct Vectors {
+  const float *x = nullptr;
+  int64_t step = 0;
+  explicit operator bool() const { return x; }
+};
+
+struct Attention {
+  const void *q, *k, *v;
+  int64_t q_step, kv_step;
+  Vectors l[3];
+  const int *slots, *start, *keys, *of;
+  const float *distances;
+  int reach, sequences;
+  void *y;
+  int64_t inner;
+  float *log;
+};
+
+struct AttentionBack {
+  Attention there;
+  const void *g;
+  float *along;
+  void *dq, *dk, *dv;
+};
 
 // Grid is a number of blocks in each direction.
 struct Grid {
@@ -21,6 +53,8 @@ class Kernels {
  public:
   // of gives the kernels of a device for heads of a width, and compiles them the first time.
   static const Kernels &of(int device, int64_t width);
+  // any gives those of a device for heads of whatever width, for what has none.
+  static const Kernels &any(int device);
 
   // run queues a kernel on the calling thread's stream. There may be nothing to do.
   template <class... Args>
@@ -52,12 +86,28 @@ class Record {
   void *graph = nullptr;
 };
 
+// threads are as many as a block needs for a row of d numbers, by 8.
+inline unsigned threads(int64_t d) { return unsigned(std::min<int64_t>(256, (d + 255) / 256 * 32)); }
+// queries are how many of a sequence's a block of an attention has, whose threads are twice as many.
+inline int64_t queries(int64_t longest) { return 16 * std::min<int64_t>(4, (longest + 15) / 16); }
+
 // sizes_fit tells whether the kernels can have states of d numbers, heads of a width and feed-forwards of ff.
 inline bool sizes_fit(int64_t d, int64_t width, int64_t ff) { return d % 32 == 0 && width % 16 == 0 && width <= 128 && ff % 8 == 0; }
 // capability is a device's compute capability, such as 90.
 int capability(int device);
 // own_stream gives the calling thread a stream of its own among libtorch's, unless it has one.
 void own_stream(int device);
+// keep_pace waits until the device has done what the calling thread had queued before its last call.
+void keep_pace(int device);
+// emulate has device -1, which is the CPU, run kernels as a shared library does that is for this, where there is no GPU to test
+// on; without a path no more.
+void emulate(const char *path);
+// emulates tells whether there is one.
+bool emulates();
+// index_of is the number of a tensor's device.
+inline int index_of(const at::Tensor &x) { return x.is_cuda() ? x.device().index() : -1; }
+// has tells whether the kernels can read a tensor.
+inline bool has(const at::Tensor &x) { return x.scalar_type() == at::kBFloat16 && (x.is_cuda() || (x.is_cpu() && emulates())); }
 // keep_source keeps the kernels' source.
 void keep_source(std::string source);
 

@@ -19,9 +19,6 @@ int64_t blocks(int64_t all, int64_t each) { return (all + each - 1) / each; }
 
 constexpr int64_t kAligned = 256;
 
-// threads are as many as a row of d numbers needs, by 8, up to a block's.
-unsigned threads(int64_t d) { return unsigned(std::min<int64_t>(256, blocks(blocks(d, 8), 32) * 32)); }
-
 }  // namespace
 
 at::Tensor Room::take(at::IntArrayRef sizes, at::ScalarType type) {
@@ -33,7 +30,7 @@ at::Tensor Room::take(at::IntArrayRef sizes, at::ScalarType type) {
   return at::for_blob(static_cast<char *>(data(memory)) + from, sizes).options(options.dtype(type)).target_device(memory.device()).make_tensor();
 }
 
-Pass::Vectors Pass::vectors(int64_t column) const {
+Vectors Pass::vectors(int64_t column) const {
   if (!in.adapters || column < 0) return {};
   return {w.table + column, w.table_step};
 }
@@ -104,27 +101,22 @@ void Pass::feed_forward(const FeedForward &ff) {
   if (l0) scale(inner.narrow(1, 0, w.ff), l0);
   // A vector of wi1's output may as well scale what wo is given, where nothing else does.
   if (l1 && last) scale(inner.narrow(1, w.ff, w.ff), l1);
-  kernels.run(Kernel::kGate, {rows}, threads(w.ff), data(inner), int(w.gated), w.activation, last ? last : l1, slots, data(y), int(w.ff));
+  auto *gates = static_cast<char *>(data(inner)), *ups = w.gated ? gates + w.ff * inner.element_size() : nullptr;
+  kernels.run(Kernel::kGate, {rows}, threads(w.ff), gates, ups, parts * w.ff, w.activation, last ? last : l1, slots, data(y), int(w.ff));
   add(y, ff.wo, {-1, ff.by_wo.out});
 }
 
 void Pass::attention(const EncoderLayer &layer) {
-  struct {
-    void *x;
-    int64_t inner;
-    Vectors l[3];
-    const int *start, *slots;
-    const float *distances;
-    int reach;
-    void *y;
-  } a;
-  int64_t queries = 16 * std::min<int64_t>(4, blocks(in.longest, 16));  // of a block
   int64_t rows = x.size(0), inner = w.inner();
   auto all = room.take({rows, 3 * inner}), mixed = room.take({rows, inner});
   joined(norm(layer.norm), layer.qkv, {layer.by_q, layer.by_k, layer.by_v}, all);
-  a = {data(all), inner, {vectors(layer.by_q.out), vectors(layer.by_k.out), vectors(layer.by_v.out)}, in.start, in.text_slots,
-       w.distances.const_data_ptr<float>(), int(w.reach()), data(mixed)};
-  kernels.run(Kernel::kAttend, {blocks(in.longest, queries), w.heads, in.texts}, unsigned(2 * queries), a);
+  auto part = [&](int64_t i) { return static_cast<char *>(data(all)) + i * inner * all.element_size(); };
+  Attention a{part(0), part(1), part(2), 3 * inner, 3 * inner, {vectors(layer.by_q.out), vectors(layer.by_k.out), vectors(layer.by_v.out)}};
+  a.slots = in.text_slots, a.start = a.keys = in.start;
+  a.distances = w.distances.const_data_ptr<float>(), a.reach = int(w.reach()), a.sequences = int(in.texts);
+  a.y = data(mixed), a.inner = inner;
+  int64_t each = queries(in.longest);
+  kernels.run(Kernel::kAttend, {blocks(in.longest, each), w.heads, in.texts}, unsigned(2 * each), a);
   add(mixed, layer.o, layer.by_o);
 }
 

@@ -92,11 +92,6 @@ class Pass {
   at::Tensor first(const at::Tensor &states);
 
  private:
-  struct Vectors {
-    const float *x = nullptr;
-    int64_t step = 0;
-    explicit operator bool() const { return x; }
-  };
   const Weights &w;
   const Inputs &in;
   Room &room;

@@ -61,7 +61,8 @@ struct Vectors {
   i64 step;  // from slot to slot
 };
 
-static __device__ const float *vector(const Vectors &l, int slot) { return l.x ? l.x + slot * l.step : nullptr; }
+// vector is that of row i's slot.
+static __device__ const float *vector(const Vectors &l, const int *slots, i64 i) { return l.x ? l.x + slots[i] * l.step : nullptr; }
 
 // scale8 multiplies 8 numbers by those of a vector, if any.
 static __device__ void scale8(float *x, const float *l) {
@@ -106,7 +107,7 @@ extern "C" __global__ void valence_norm(const bf16 *x, const bf16 *w, bf16 *y, i
 // of[row / each]. y may be x.
 extern "C" __global__ void valence_scale(const bf16 *x, i64 x_step, bf16 *y, i64 y_step, Vectors l, const int *of, int each, int d) {
   i64 row = blockIdx.x;
-  const float *by = vector(l, of[row / each]);
+  const float *by = vector(l, of, row / each);
   for (int i = 8 * threadIdx.x; i < d; i += 8 * blockDim.x) {
     float v[8];
     read8(x + row * x_step + i, v);
@@ -123,17 +124,16 @@ static __device__ float activated(float x, int activation) {
   return x / (1 + __expf(-u));
 }
 
-// valence_gate is y = f(h) u l of rows [d], a block for each: x has h and then u side by side where it is gated, or else h alone.
-// l is the vector of slot of[row].
-extern "C" __global__ void valence_gate(const bf16 *x, int gated, int activation, Vectors l, const int *of, bf16 *y, int d) {
+// valence_gate is y = f(h) u l of rows [d], a block for each, or f(h) l where u is null: h and u have a step from row to row. l is
+// the vector of slot of[row].
+extern "C" __global__ void valence_gate(const bf16 *h, const bf16 *u, i64 step, int activation, Vectors l, const int *of, bf16 *y, int d) {
   i64 row = blockIdx.x;
-  const float *by = vector(l, of[row]);
-  x += row * d * (gated ? 2 : 1);
+  const float *by = vector(l, of, row);
   for (int i = 8 * threadIdx.x; i < d; i += 8 * blockDim.x) {
     float v[8];
-    read8(x + i, v);
+    read8(h + row * step + i, v);
     for (int j = 0; j < 8; j++) v[j] = activated(v[j], activation);
-    if (gated) times8(v, x + d + i);
+    if (u) times8(v, u + row * step + i);
     scale8(v, by ? by + i : nullptr);
     write8(v, y + row * d + i);
   }
@@ -161,15 +161,36 @@ constexpr int kRow = WIDTH + 8;                  // of a tile: a warp's reads of
 constexpr int kSteps = WIDTH / 16;               // of a product over a head's width
 
 struct Attention {
-  const bf16 *x;            // [tokens, 3, heads, WIDTH]: queries, keys and values
-  i64 inner;                // heads * WIDTH
+  const bf16 *q, *k, *v;    // [tokens, heads, WIDTH]: of sequences, and of the texts that these look at
+  i64 q_step, kv_step;      // from token to token
   Vectors l[3];             // that scale them
-  const int *start;         // [texts + 1]: where texts begin among the tokens
-  const int *slots;         // [texts]
-  const float *distances;   // [heads, 2 reach + 1]: bias by key less query
-  int reach;
+  const int *slots;         // [sequences]
+  const int *start, *keys;  // [sequences + 1] and [texts + 1]: where they begin among the tokens
+  const int *of;            // [sequences]: text that each looks at, or null where sequence i looks at text i
+  const float *distances;   // [heads, 2 reach + 1]: bias by key less query, or null
+  int reach, sequences;
   bf16 *y;                  // [tokens, heads, WIDTH]
+  i64 inner;                // heads * WIDTH
+  float *log;               // [heads, tokens]: logarithms of the weights' sums before division, or null
 };
+
+// Part is what a block has of an attention: a sequence and the text that it looks at.
+struct Part {
+  i64 first, key;       // their first tokens
+  int queries, tokens;  // how many they have
+};
+
+static __device__ Part part_of(const Attention &p, int sequence, int text) {
+  i64 first = p.start[sequence], key = p.keys[text];
+  return {first, key, p.start[sequence + 1] - int(first), p.keys[text + 1] - int(key)};
+}
+
+static __device__ int seen(const Attention &p, int sequence) { return p.of ? p.of[sequence] : sequence; }
+
+// biases are those of keys less a head's query, or null.
+static __device__ const float *biases(const Attention &p, int head, int query) {
+  return p.distances ? p.distances + i64(head) * (2 * p.reach + 1) + p.reach - query : nullptr;
+}
 
 // put copies rows of a head's keys or values into a tile, scaled, with zeros after the text's end up to a multiple of 16.
 static __device__ void put(bf16 (*tile)[kRow], const bf16 *from, i64 step, const float *l, int rows) {
@@ -185,8 +206,8 @@ static __device__ void put(bf16 (*tile)[kRow], const bf16 *from, i64 step, const
   }
 }
 
-// queries are the pairs that a lane has of rows g and g + 8 of a warp's 16, scaled, with zeros after the text's end.
-static __device__ void queries(u32 (*a)[4], const bf16 *from, i64 step, const float *l, int rows, int g, int t) {
+// rows16 are the pairs that a lane has of rows g and g + 8 of a warp's 16, scaled, with zeros after the text's end.
+static __device__ void rows16(u32 (*a)[4], const bf16 *from, i64 step, const float *l, int rows, int g, int t) {
 #pragma unroll
   for (int i = 0; i < kSteps; i++) {
 #pragma unroll
@@ -199,35 +220,35 @@ static __device__ void queries(u32 (*a)[4], const bf16 *from, i64 step, const fl
   }
 }
 
-// valence_attend is softmax(q k^T + bias) v of each text's tokens for themselves, by blocks of up to 64 queries, heads and texts, a warp
-// for each 16 queries. Scores and sums are in float32, weights rounded. A text's result does not depend on the others.
+// valence_attend is softmax(q k^T + bias) v, by blocks of up to 64 queries, heads and sequences, a warp for each 16 queries. Scores and
+// sums are in float32, weights rounded. A sequence's result does not depend on the others.
 // Source: Dao 2023, "FlashAttention-2", the forward pass.
 extern "C" __global__ void __launch_bounds__(128) valence_attend(Attention p) {
   __shared__ __align__(16) bf16 keys[kKeys][kRow], values[kKeys][kRow];
-  i64 text = blockIdx.z, first = p.start[text];
-  int tokens = p.start[text + 1] - int(first), from = blockIdx.x * (blockDim.x / 2);
-  if (from >= tokens) return;
+  Part part = part_of(p, blockIdx.z, seen(p, blockIdx.z));
+  int tokens = part.tokens, from = blockIdx.x * (blockDim.x / 2);
+  if (from >= part.queries) return;
   int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, head = blockIdx.y;
-  i64 step = 3 * p.inner, column = i64(head) * WIDTH;
-  const bf16 *x = p.x + first * step + column;
+  i64 column = i64(head) * WIDTH;
   const float *l[3];
   for (int i = 0; i < 3; i++) {
-    l[i] = vector(p.l[i], p.slots[text]);
+    l[i] = vector(p.l[i], p.slots, blockIdx.z);
     if (l[i]) l[i] += column;
   }
 
-  int mine = from + threadIdx.x / 32 * 16;  // the warp's first query
+  int mine = from + threadIdx.x / 32 * 16, rows = part.queries - mine;  // the warp's first query, and how many there are from it on
   u32 q[kSteps][4];
-  queries(q, x + mine * step, step, l[0], tokens - mine, g, t);
+  rows16(q, p.q + (part.first + mine) * p.q_step + column, p.q_step, l[0], rows, g, t);
   float out[WIDTH / 8][4] = {}, most[2] = {none(), none()}, sum[2] = {};
-  const float *bias = p.distances + i64(head) * (2 * p.reach + 1) + p.reach - mine - g;
+  const float *bias = biases(p, head, mine + g);
+  const bf16 *k = p.k + part.key * p.kv_step + column, *v = p.v + part.key * p.kv_step + column;
 
   for (int key = 0; key < tokens; key += kKeys) {
     __syncthreads();
-    put(keys, x + p.inner + key * step, step, l[1], tokens - key);
-    put(values, x + 2 * p.inner + key * step, step, l[2], tokens - key);
+    put(keys, k + key * p.kv_step, p.kv_step, l[1], tokens - key);
+    put(values, v + key * p.kv_step, p.kv_step, l[2], tokens - key);
     __syncthreads();
-    if (mine >= tokens) continue;
+    if (rows <= 0) continue;
 
     float s[kKeys / 8][4];
     float now[2] = {most[0], most[1]};
@@ -244,7 +265,7 @@ extern "C" __global__ void __launch_bounds__(128) valence_attend(Attention p) {
 #pragma unroll
       for (int i = 0; i < 4; i++) {
         int at = key + 8 * n + 2 * t + i % 2, row = i / 2;
-        s[n][i] = at < tokens && mine + g + 8 * row < tokens ? s[n][i] + bias[at - 8 * row] : none();
+        s[n][i] = at < tokens && g + 8 * row < rows ? s[n][i] + (bias ? bias[at - 8 * row] : 0) : none();
         now[row] = fmaxf(now[row], s[n][i]);
       }
     }
@@ -273,11 +294,11 @@ extern "C" __global__ void __launch_bounds__(128) valence_attend(Attention p) {
       if (key + 16 * i >= tokens) break;
       u32 a[4] = {pair(s[2 * i][0], s[2 * i][1]), pair(s[2 * i][2], s[2 * i][3]), pair(s[2 * i + 1][0], s[2 * i + 1][1]),
                   pair(s[2 * i + 1][2], s[2 * i + 1][3])};
-      const bf16(*v)[kRow] = values + 16 * i + 2 * t;
+      const bf16(*w)[kRow] = values + 16 * i + 2 * t;
 #pragma unroll
       for (int n = 0; n < WIDTH / 8; n++) {
         int c = 8 * n + g;
-        multiply(out[n], a, v[0][c] | u32(v[1][c]) << 16, v[8][c] | u32(v[9][c]) << 16);
+        multiply(out[n], a, w[0][c] | u32(w[1][c]) << 16, w[8][c] | u32(w[9][c]) << 16);
       }
     }
   }
@@ -285,10 +306,11 @@ extern "C" __global__ void __launch_bounds__(128) valence_attend(Attention p) {
   for (int row = 0; row < 2; row++) {
     sum[row] += __shfl_xor_sync(~0u, sum[row], 1);
     sum[row] += __shfl_xor_sync(~0u, sum[row], 2);
-    int token = mine + g + 8 * row;
-    if (token >= tokens) continue;
-    bf16 *y = p.y + (first + token) * p.inner + column + 2 * t;
+    if (g + 8 * row >= rows) continue;
+    i64 token = part.first + mine + g + 8 * row;
+    bf16 *y = p.y + token * p.inner + column + 2 * t;
     float by = 1 / sum[row];
+    if (p.log && t == 0) p.log[i64(head) * p.start[p.sequences] + token] = most[row] + __logf(sum[row]);
     for (int n = 0; n < WIDTH / 8; n++) *(u32 *)(y + 8 * n) = pair(out[n][2 * row] * by, out[n][2 * row + 1] * by);
   }
 }

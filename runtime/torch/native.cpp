@@ -2,6 +2,8 @@
 
 #include "attend.h"
 #include "encoder.h"
+#include "gpugrads.h"
+#include "gpukernels.h"
 #include "guard.h"
 #include "rows.h"
 #include "share.h"
@@ -49,21 +51,36 @@ at::Tensor onednn_linear(const at::Tensor &in, const at::Tensor &weight) {
   return out.view(shape);
 }
 
+// gpu_linear is in weight^T, without what libtorch's own operator records on the way.
+at::Tensor gpu_linear(const at::Tensor &in, const at::Tensor &weight) {
+  auto shape = in.sizes().vec();
+  shape.back() = weight.size(0);
+  return at::mm(in.reshape({-1, in.size(-1)}), weight.t()).view(shape);
+}
+
+at::Tensor plain_linear(const at::Tensor &in, const at::Tensor &weight) { return valence::gpu::has(in) ? gpu_linear(in, weight) : onednn_linear(in, weight); }
+
 // FrozenLinear is x W^T of a weight that is never learnt: nothing but the weight is kept for the way back, which multiplies
 // by the same kernels as the way there.
 struct FrozenLinear : torch::autograd::Function<FrozenLinear> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &in, const at::Tensor &weight) {
     ctx->save_for_backward({weight});
-    return onednn_linear(in, weight);
+    return plain_linear(in, weight);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx, const torch::autograd::variable_list &out) {
-    return {onednn_linear(out[0], ctx->get_saved_variables()[0].t()), at::Tensor()};
+    return {plain_linear(out[0], ctx->get_saved_variables()[0].t()), at::Tensor()};
   }
 };
 
 struct RMSNorm : torch::autograd::Function<RMSNorm> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &x, const at::Tensor &w, double eps) {
-    auto in = x.contiguous(), out = at::empty_like(in);
+    auto in = x.contiguous();
+    if (valence::gpu::has(in)) {
+      ctx->save_for_backward({in, w});
+      ctx->saved_data["eps"] = eps;
+      return valence::gpu::norm(in, w, eps);
+    }
+    auto out = at::empty_like(in);
     int64_t d = in.size(-1), n = in.numel() / d;
     auto roots = at::empty({n}, in.options());
     auto *root = roots.data_ptr<float>(), *y = out.data_ptr<float>();
@@ -74,7 +91,9 @@ struct RMSNorm : torch::autograd::Function<RMSNorm> {
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx, const torch::autograd::variable_list &outs) {
     auto saved = ctx->get_saved_variables();
-    auto out = outs[0].contiguous(), in = at::empty_like(out);
+    auto out = outs[0].contiguous();
+    if (saved.size() == 2) return {valence::gpu::norm_back(out, saved[0], saved[1], ctx->saved_data["eps"].toDouble()), at::Tensor(), at::Tensor()};
+    auto in = at::empty_like(out);
     int64_t d = out.size(-1), n = out.numel() / d;
     auto *dx = in.data_ptr<float>();
     const auto *g = out.const_data_ptr<float>(), *x = saved[0].const_data_ptr<float>(), *w = saved[1].const_data_ptr<float>(),
@@ -86,6 +105,7 @@ struct RMSNorm : torch::autograd::Function<RMSNorm> {
 
 at::Tensor rms_norm(const at::Tensor &x, const at::Tensor &w, double eps) {
   if (floats_on_cpu(x) && floats_on_cpu(w) && w.is_contiguous()) return RMSNorm::apply(x, w, eps);
+  if (valence::gpu::norms(x, w)) return RMSNorm::apply(x, w, eps);
   if (!x.is_cpu() && x.scalar_type() == w.scalar_type()) return at::rms_norm(x, w.sizes(), w, eps);  // one kernel there
   auto wide = x.to(at::kFloat);
   auto scaled = wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + eps);
@@ -234,6 +254,7 @@ vl_tensor vl_linear(vl_tensor x, vl_tensor w) {
       [&]() -> vl_tensor {
         const at::Tensor &in = ref(x), &weight = ref(w);
         bool gradients = at::GradMode::is_enabled() && in.requires_grad();
+        if (gradients && !weight.requires_grad() && valence::gpu::has(in)) return new at::Tensor(FrozenLinear::apply(in, weight));
         if (weight.requires_grad() || !in.is_cpu() || in.scalar_type() != at::kFloat || in.numel() < kBlock * in.size(-1)) {
           return new at::Tensor(at::linear(in, weight));
         }

@@ -36,7 +36,7 @@ func TestAttend(t *testing.T) {
 			for _, by := range []torch.Tensor{{}, bias} {
 				var got, want torch.Tensor
 				s.WithGradients(func() {
-					got = s.Attend(q, k, v, heads, queries, keys, of, by)
+					got = s.Attend(q, k, v, heads, s.Texts(queries, false), s.Texts(keys, false), of, by)
 					var parts []torch.Tensor
 					at, first := int64(0), starts(keys)
 					for i, n := range queries {
@@ -96,19 +96,19 @@ func TestTextsEndToEnd(t *testing.T) {
 	const d = 21
 	do(t, start(t), func(s *torch.Scope) error {
 		h, x, l, along := wave(s, 1, 1, 10, d), wave(s, 2, 1, 10, d), wave(s, 3, 3, 1, d), wave(s, 4, 1, 10, d)
-		for name, f := range map[string]func(h, x, l torch.Tensor, lengths []int64) torch.Tensor{
-			"scale": func(_, x, l torch.Tensor, lengths []int64) torch.Tensor { return s.Scale(x, l, lengths) },
-			"gate": func(h, x, l torch.Tensor, lengths []int64) torch.Tensor {
-				return s.Gate(h, x, l, torch.ActivationGELUNew, lengths)
+		for name, f := range map[string]func(h, x, l torch.Tensor, texts torch.Texts) torch.Tensor{
+			"scale": func(_, x, l torch.Tensor, texts torch.Texts) torch.Tensor { return s.Scale(x, l, texts) },
+			"gate": func(h, x, l torch.Tensor, texts torch.Texts) torch.Tensor {
+				return s.Gate(h, x, l, torch.ActivationGELUNew, texts)
 			},
 		} {
 			var got, want torch.Tensor
 			s.WithGradients(func() {
-				got = f(h, x, l, lengths)
+				got = f(h, x, l, s.Texts(lengths, false))
 				var parts []torch.Tensor
 				at := starts(lengths)
 				for i, n := range lengths {
-					parts = append(parts, f(s.Narrow(h, 1, at[i], n), s.Narrow(x, 1, at[i], n), s.Narrow(l, 0, int64(i), 1), nil))
+					parts = append(parts, f(s.Narrow(h, 1, at[i], n), s.Narrow(x, 1, at[i], n), s.Narrow(l, 0, int64(i), 1), torch.Texts{}))
 				}
 				want = s.Cat(1, parts...)
 			})
@@ -129,22 +129,25 @@ func TestTextsRefuse(t *testing.T) {
 	th := start(t)
 	for name, f := range map[string]func(s *torch.Scope){
 		"tokens too few": func(s *torch.Scope) {
-			s.Scale(s.Full(1, torch.Float32, 1, 4, 2), s.Full(1, torch.Float32, 2, 1, 2), []int64{2, 3})
+			s.Scale(s.Full(1, torch.Float32, 1, 4, 2), s.Full(1, torch.Float32, 2, 1, 2), s.Texts([]int64{2, 3}, false))
 		},
 		"padded tokens": func(s *torch.Scope) {
-			s.Scale(s.Full(1, torch.Float32, 2, 4, 2), s.Full(1, torch.Float32, 2, 1, 2), []int64{4, 4})
+			s.Scale(s.Full(1, torch.Float32, 2, 4, 2), s.Full(1, torch.Float32, 2, 1, 2), s.Texts([]int64{4, 4}, false))
 		},
 		"a text missing": func(s *torch.Scope) {
 			x := s.Full(1, torch.Float32, 1, 4, 2)
-			s.Attend(x, x, x, 1, []int64{4}, []int64{4}, []int64{1}, torch.Tensor{})
+			one := s.Texts([]int64{4}, false)
+			s.Attend(x, x, x, 1, one, one, []int64{1}, torch.Tensor{})
 		},
 		"a text too long": func(s *torch.Scope) {
 			x := s.Full(1, torch.Float32, 1, 4, 2)
-			s.Attend(x, x, x, 1, []int64{4}, []int64{4}, nil, s.Full(0, torch.Float32, 1, 5))
+			one := s.Texts([]int64{4}, false)
+			s.Attend(x, x, x, 1, one, one, nil, s.Full(0, torch.Float32, 1, 5))
 		},
 		"heads that do not fit": func(s *torch.Scope) {
 			x := s.Full(1, torch.Float32, 1, 4, 3)
-			s.Attend(x, x, x, 2, []int64{4}, []int64{4}, nil, torch.Tensor{})
+			one := s.Texts([]int64{4}, false)
+			s.Attend(x, x, x, 2, one, one, nil, torch.Tensor{})
 		},
 	} {
 		if err := th.Do(t.Context(), torch.Serving, func(s *torch.Scope) error { f(s); return nil }); err == nil {

@@ -45,6 +45,7 @@ type Thread struct {
 
 type job struct {
 	ctx  context.Context
+	p    Priority
 	f    func(*Scope) error
 	done chan error
 }
@@ -75,7 +76,7 @@ func (t *Thread) Live() int64 { return t.live.Load() }
 // gives the context's error; work that has begun is always waited for. A panic in f
 // becomes an error that wraps ErrPanic and holds the stack.
 func (t *Thread) Do(ctx context.Context, p Priority, f func(*Scope) error) error {
-	j := &job{ctx: ctx, f: f, done: make(chan error, 1)}
+	j := &job{ctx: ctx, p: p, f: f, done: make(chan error, 1)}
 	select {
 	case t.work[p] <- j:
 		return t.wait(j)
@@ -139,9 +140,20 @@ func (t *Thread) run(o Options, ready chan<- struct{}) {
 		case j.ctx.Err() != nil:
 			j.done <- context.Cause(j.ctx)
 		default:
-			j.done <- t.call(scope, j.f)
+			j.done <- t.do(scope, j)
 		}
 	}
+}
+
+// do does a job. On a GPU what trains is queued no further than two jobs ahead: whoever is served
+// comes after all that is queued.
+func (t *Thread) do(s *Scope, j *job) error {
+	if j.p == Training && t.device.IsCUDA() {
+		if err := keepPace(t.device); err != nil {
+			return err
+		}
+	}
+	return t.call(s, j.f)
 }
 
 // next waits for work, serving first; nil means stop.

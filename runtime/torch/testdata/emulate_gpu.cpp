@@ -1,93 +1,9 @@
-// Runs the kernels of kernels.cu on the CPU, a thread for each of a block's, block after block, and holds them against plain loops.
-// WIDTH is that of a head. It prints what is wrong, and then returns 1.
-#include <barrier>
-#include <cmath>
+// Runs the kernels of kernels.cu and learn.cu on the CPU, and holds them against plain loops. It prints what is wrong, and then returns 1.
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
-#include <memory>
 #include <random>
-#include <thread>
-#include <vector>
 
-// What CUDA's C++ has.
-struct uint4 { unsigned x, y, z, w; };
-struct float4 { float x, y, z, w; };
-struct Index { int x = 1, y = 1, z = 1; };
-thread_local Index threadIdx, blockIdx;
-Index blockDim;
-struct Warp {
-  std::barrier<> all{32};
-  float numbers[32];
-  unsigned tiles[32][6];
-};
-std::unique_ptr<std::barrier<>> block;
-std::vector<std::unique_ptr<Warp>> warps;
-float __uint_as_float(unsigned u) { float f; memcpy(&f, &u, 4); return f; }
-void __syncthreads() { block->arrive_and_wait(); }
-float __shfl_xor_sync(unsigned, float x, int far) {
-  auto &w = *warps[threadIdx.x / 32];
-  int lane = threadIdx.x % 32;
-  w.numbers[lane] = x;
-  w.all.arrive_and_wait();
-  float other = w.numbers[lane ^ far];
-  w.all.arrive_and_wait();
-  return other;
-}
-float rsqrtf(float x) { return 1 / std::sqrt(x); }
-#define __device__
-#define __global__
-#define __shared__ static
-#define __align__(n) __attribute__((aligned(n)))
-#define __launch_bounds__(n)
-#define __expf std::exp
-using std::min;
-
-// What kernels.cu has of the machine's own instructions.
-#define EMULATED
-typedef unsigned u32;
-u32 rounded(float x) {
-  u32 bits;
-  memcpy(&bits, &x, 4);
-  return std::isnan(x) ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-}
-u32 pair(float low, float high) { return rounded(low) | rounded(high) << 16; }
-float half(u32 two, int which) { return __uint_as_float(which ? two & 0xffff0000u : two << 16); }
-void multiply(float *c, const u32 *a, u32 b0, u32 b1) {
-  auto &w = *warps[threadIdx.x / 32];
-  int lane = threadIdx.x % 32;
-  u32 mine[] = {a[0], a[1], a[2], a[3], b0, b1};
-  memcpy(w.tiles[lane], mine, sizeof mine);
-  w.all.arrive_and_wait();
-  for (int i = 0; i < 4; i++) {
-    int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-    for (int k = 0; k < 16; k++) {
-      c[i] += half(w.tiles[row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2], k % 2) * half(w.tiles[column * 4 + k % 8 / 2][4 + k / 8], k % 2);
-    }
-  }
-  w.all.arrive_and_wait();
-}
-
-#include "../kernels.cu"
-
-template <class F>
-void launch(Index grid, int threads, F kernel) {
-  blockDim.x = threads;
-  for (int i = 0; i < grid.x * grid.y * grid.z; i++) {
-    block = std::make_unique<std::barrier<>>(threads);
-    warps.clear();
-    for (int j = 0; j < threads; j += 32) warps.push_back(std::make_unique<Warp>());
-    std::vector<std::thread> all;
-    for (int t = 0; t < threads; t++) {
-      all.emplace_back([=] {
-        threadIdx.x = t;
-        blockIdx = {i % grid.x, i / grid.x % grid.y, i / grid.x / grid.y};
-        kernel();
-      });
-    }
-    for (auto &t : all) t.join();
-  }
-}
+#include "cuda.h"
 
 std::mt19937 random_bits(7);
 float some(float most) { return std::uniform_real_distribution<float>(-most, most)(random_bits); }
@@ -126,7 +42,10 @@ void attention(int threads) {
   const int heads = 2, inner = heads * WIDTH, reach = 140, bias = 2 * reach + 1;
   Numbers x(kTokens * 3 * inner, 1), y(kTokens * inner, 1e6);
   auto l = floats(4 * 3 * inner, 1, 0.5), distances = floats(heads * bias, 0, 2);
-  Attention p{x.data(), inner, {{l.data(), 3 * inner}, {nullptr, 0}, {l.data() + 2 * inner, 3 * inner}}, kStart.data(), kSlots.data(), distances.data(), reach, y.data()};
+  const auto *first = x.data();
+  Attention p{.q = first, .k = first + inner, .v = first + 2 * inner, .q_step = 3 * inner, .kv_step = 3 * inner,
+              .l = {{l.data(), 3 * inner}, {nullptr, 0}, {l.data() + 2 * inner, 3 * inner}}, .slots = kSlots.data(), .start = kStart.data(), .keys = kStart.data(),
+              .distances = distances.data(), .reach = reach, .y = y.data(), .inner = inner};
   launch({(130 + threads / 2 - 1) / (threads / 2), heads, int(kLengths.size())}, threads, [=] { valence_attend(p); });
   for (size_t text = 0; text < kLengths.size(); text++) {
     for (int h = 0; h < heads; h++) {
@@ -196,7 +115,7 @@ void rows() {
   for (int i = 0; i < n * d; i++) near("embed", y(i), w(of[i / d] * d + i % d), 0);
   for (int gated : {0, 1}) {
     for (int activation : {0, 1, 2}) {
-      launch({n}, 32, [=] { valence_gate(from, gated, activation, by, slots, to, d); });
+      launch({n}, 32, [=] { valence_gate(from, gated ? from + d : nullptr, (1 + gated) * d, activation, by, slots, to, d); });
       for (int i = 0; i < n * d; i++) {
         int row = i / d, c = i % d;
         double h = x(row * d * (1 + gated) + c), u = gated ? x(row * 2 * d + d + c) : 1;
@@ -215,9 +134,123 @@ void rows() {
   }
 }
 
+// attention_back is for sequences of which two look at one text, and none at another; a bias may hide what comes after a query.
+void attention_back(int threads, bool look, bool causal) {
+  const int heads = 2, inner = heads * WIDTH, reach = 140, bias = 2 * reach + 1;
+  const std::vector<int> of = look ? std::vector<int>{2, 0, 4, 3, 2, 5} : std::vector<int>{0, 1, 2, 3, 4, 5};
+  Numbers q(kTokens * inner, 1), k(kTokens * inner, 0.5), v(kTokens * inner, 1), g(kTokens * inner, 1), y(kTokens * inner, 1e6), dq(kTokens * inner, 1e6),
+      dk(kTokens * inner, 1e6), dv(kTokens * inner, 1e6);
+  auto distances = floats(heads * bias, 0, 2);
+  for (int h = 0; h < heads && causal; h++) {
+    for (int j = 1; j <= reach; j++) distances[h * bias + reach + j] = -INFINITY;
+  }
+  std::vector<float> log(heads * kTokens), along(heads * kTokens);
+  AttentionBack b{.there = {.q = q.data(), .k = k.data(), .v = v.data(), .q_step = inner, .kv_step = inner, .start = kStart.data(), .keys = kStart.data(),
+                            .of = look ? of.data() : nullptr, .distances = look ? nullptr : distances.data(), .reach = reach, .sequences = int(of.size()),
+                            .y = y.data(), .inner = inner, .log = log.data()},
+                  .g = g.data(), .along = along.data(), .dq = dq.data(), .dk = dk.data(), .dv = dv.data()};
+  Index grid{(130 + threads / 2 - 1) / (threads / 2), heads, int(of.size())};
+  launch(grid, threads, [=] { valence_attend(b.there); });
+  launch(grid, threads, [=] { valence_attend_queries(b); });
+  launch(grid, threads, [=] { valence_attend_keys(b); });
+  std::vector<double> want_q(kTokens * inner), want_k(kTokens * inner), want_v(kTokens * inner);
+  for (size_t n = 0; n < of.size(); n++) {
+    for (int h = 0; h < heads; h++) {
+      int keys = kLengths[of[n]];
+      for (int i = 0; i < kLengths[n]; i++) {
+        int row = (kStart[n] + i) * inner + h * WIDTH, first = kStart[of[n]] * inner + h * WIDTH;
+        std::vector<double> w(keys), d(keys);
+        double sum = 0;
+        for (int j = 0; j < keys; j++) {
+          if (!look) w[j] = distances[h * bias + reach + j - i];
+          for (int c = 0; c < WIDTH; c++) w[j] += q(row + c) * k(first + j * inner + c), d[j] += g(row + c) * v(first + j * inner + c);
+        }
+        softmax(w);
+        for (int j = 0; j < keys; j++) sum += w[j] * d[j];
+        for (int j = 0; j < keys; j++) {
+          for (int c = 0; c < WIDTH; c++) {
+            want_q[row + c] += w[j] * (d[j] - sum) * k(first + j * inner + c);
+            want_k[first + j * inner + c] += w[j] * (d[j] - sum) * q(row + c);
+            want_v[first + j * inner + c] += w[j] * g(row + c);
+          }
+        }
+      }
+    }
+  }
+  for (int i = 0; i < kTokens * inner; i++) {
+    near("dq", dq(i), want_q[i], 0.03);
+    near("dk", dk(i), want_k[i], 0.03);
+    near("dv", dv(i), want_v[i], 0.03);
+  }
+}
+
+// activation gives f(x) and its derivative.
+std::pair<double, double> activation_of(int kind, double x) {
+  auto f = [=](double x) {
+    return kind == 0 ? std::max(x, 0.0) : kind == 1 ? x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))) : x / (1 + std::exp(-x));
+  };
+  return {f(x), (f(x + 1e-5) - f(x - 1e-5)) / 2e-5};
+}
+
+void rows_back() {
+  const int d = 328;  // more than a strip
+  Numbers g(kTokens * d, 1), x(kTokens * d, 3), u(kTokens * d, 1), w(d, 1), dx(kTokens * d, 1e6), du(kTokens * d, 1e6);
+  const int texts = int(kLengths.size());
+  auto l = floats(texts * 2 * d, 1, 0.5);
+  std::vector<float> dl(texts * d);
+  Vectors by{l.data(), 2 * d};
+  const auto *along = g.data(), *from = x.data(), *other = u.data(), *weights = w.data();
+  auto *to = dx.data(), *to_other = du.data();
+  auto *to_l = dl.data();
+  launch({(kTokens + 3) / 4}, 128, [=] { valence_norm_back(along, from, weights, to, kTokens, d, 1e-6f); });
+  for (int i = 0; i < kTokens; i++) {
+    double squares = 0, sum = 0;
+    for (int c = i * d; c < (i + 1) * d; c++) squares += x(c) * x(c) / d, sum += g(c) * w(c % d) * x(c) / d;
+    double root = 1 / std::sqrt(squares + 1e-6);
+    for (int c = i * d; c < (i + 1) * d; c++) near("norm back", dx(c), root * (g(c) * w(c % d) - x(c) * root * root * sum));
+  }
+  const auto *start = kStart.data();
+  auto scale = [&](int text, int c) { return l[text * 2 * d + c]; };
+  launch({2, texts}, 256, [=] { valence_scale_back(along, from, by, start, to, to_l, d); });
+  for (int text = 0; text < texts; text++) {
+    for (int c = 0; c < d; c++) {
+      double sum = 0;
+      for (int i = kStart[text] * d + c; i < kStart[text + 1] * d; i += d) {
+        sum += g(i) * x(i);
+        near("scale back", dx(i), g(i) * scale(text, c));
+      }
+      near("scale's vector", dl[text * d + c], sum, 1e-4);
+    }
+  }
+  for (int kind : {0, 1, 2}) {
+    for (bool scaled : {false, true}) {
+      auto vectors = scaled ? by : Vectors{};
+      launch({2, texts}, 256, [=] { valence_gate_back(along, from, other, kind, vectors, start, to, to_other, to_l, d); });
+      for (int text = 0; text < texts; text++) {
+        for (int c = 0; c < d; c++) {
+          double sum = 0, by = scaled ? scale(text, c) : 1;
+          for (int i = kStart[text] * d + c; i < kStart[text + 1] * d; i += d) {
+            auto [f, slope] = activation_of(kind, x(i));
+            near("gate back", dx(i), g(i) * u(i) * by * slope);
+            near("gate back's other", du(i), g(i) * f * by);
+            sum += g(i) * f * u(i);
+          }
+          if (scaled) near("gate's vector", dl[text * d + c], sum, 1e-3);
+        }
+      }
+    }
+  }
+}
+
 int main() {
   for (int threads : {32, 64, 128}) attention(threads);
   for (int heads : {6, 16, 20}) look(heads);
   rows();
+  rows_back();
+  for (int threads : {32, 128}) {
+    attention_back(threads, false, false);
+    attention_back(threads, false, true);
+    attention_back(threads, true, false);
+  }
   return wrong > 0;
 }

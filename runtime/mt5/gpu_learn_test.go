@@ -1,0 +1,112 @@
+package mt5
+
+import (
+	"math"
+	"testing"
+
+	"valence/runtime/mt5/spec"
+	"valence/runtime/torch"
+)
+
+// byOperators gives what f gives of the model when it learns by libtorch's operators.
+func (g *gpuTest) byOperators(f func()) {
+	gpu := g.m.gpu
+	g.m.gpu = torch.GPU{}
+	f()
+	g.m.gpu = gpu
+}
+
+// TestGPULearns holds a lesson by the GPU's kernels to the same in float32, and to the same by
+// libtorch's operators, which are as far from it: losses, and the directions of the gradients.
+func TestGPULearns(t *testing.T) {
+	g := newGPUTest(t)
+	var all []spec.Site
+	for _, l := range g.m.config.Linears() {
+		all = append(all, spec.Site{Module: l.Module, Input: true, Size: l.In}, spec.Site{Module: l.Module, Size: l.Out})
+	}
+	for name, l := range map[string]*spec.Lesson{"default sites": lesson(&fixture{model: g.exact}, 7), "every projection": lessonAt(all, 4), "one text": lesson(&fixture{model: g.exact}, 1)} {
+		t.Run(name, func(t *testing.T) {
+			want, got := learn(t, g.exact, l), learn(t, g.m, l)
+			var single *spec.Gradient
+			g.byOperators(func() { single = learn(t, g.m, l) })
+			far, near := lossesApart(got.Losses, want.Losses), lossesApart(single.Losses, want.Losses)
+			t.Logf("losses apart from float32: kernels %.4f, operators %.4f", far, near)
+			if !(far < 0.03) || !(far < 1.5*near+0.005) {
+				t.Errorf("losses are %v from float32's, by operators %v", far, near)
+			}
+			for run := range want.Runs {
+				if want.Runs[run] == nil {
+					continue
+				}
+				c, d := cosine(got.Runs[run], want.Runs[run]), cosine(single.Runs[run], want.Runs[run])
+				t.Logf("run %d: cosines with float32: kernels %.5f, operators %.5f", run, c, d)
+				if !(c >= 0.995) || !(1-c < 2*(1-d)+0.0005) {
+					t.Errorf("run %d: the gradient's cosine with float32's is %v, by operators %v", run, c, d)
+				}
+			}
+		})
+	}
+}
+
+// lossesApart is the mean of how far losses are apart, as a part of one and their size.
+func lossesApart(a, b [][]float32) float64 {
+	sum, n := 0.0, 0
+	for i := range a {
+		for j, x := range a[i] {
+			sum += math.Abs(float64(x-b[i][j])) / (1 + math.Abs(float64(b[i][j])))
+			n++
+		}
+	}
+	return sum / float64(n)
+}
+
+// TestGPULearnsAlone holds a row's part of the gradient to what it is beside others.
+func TestGPULearnsAlone(t *testing.T) {
+	g := newGPUTest(t)
+	l := lesson(&fixture{model: g.exact}, 3) // a run for each row
+	together := learn(t, g.m, l)
+	for i, row := range l.Rows {
+		one := *l
+		one.Rows = []spec.LessonRow{row}
+		alone := learn(t, g.m, &one)
+		if c := cosine(alone.Runs[row.Run], together.Runs[row.Run]); !(c >= 0.9995) {
+			t.Errorf("row %d: the cosine of its gradient alone and beside others is %v", i, c)
+		}
+		for j, x := range alone.Losses[0] {
+			if y := together.Losses[i][j]; math.Abs(float64(x-y)) > 0.03*(1+math.Abs(float64(y))) {
+				t.Errorf("row %d, choice %d: loss %v alone, %v beside others", i, j, x, y)
+			}
+		}
+	}
+}
+
+// TestGPUJudges has several sequences look at one text, and one text at which none does first.
+func TestGPUJudges(t *testing.T) {
+	g := newGPUTest(t)
+	l := lesson(&fixture{model: g.exact}, 3)
+	for i := range l.Rows {
+		l.Rows[i].Choices = append(l.Rows[i].Choices, spec.Choice{Prefix: []int32{30}, Among: []int32{31, 1}, Truth: i % 2})
+	}
+	losses := func(m *Model) (out [][]float32) {
+		v, err := m.Judge(t.Context(), l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range v {
+			var of []float32
+			for _, c := range row {
+				of = append(of, c.Loss)
+			}
+			out = append(out, of)
+		}
+		return out
+	}
+	want, got := losses(g.exact), losses(g.m)
+	var single [][]float32
+	g.byOperators(func() { single = losses(g.m) })
+	far, near := lossesApart(got, want), lossesApart(single, want)
+	t.Logf("losses apart from float32: kernels %.4f, operators %.4f", far, near)
+	if !(far < 0.03) || !(far < 1.5*near+0.005) {
+		t.Errorf("losses are %v from float32's, by operators %v", far, near)
+	}
+}
