@@ -63,30 +63,40 @@ func (b block) gpuFeedForward() torch.GPUFeedForward {
 	return torch.GPUFeedForward{Norm: b.ffNorm, WI: b.ff.wi, WO: b.ff.wo.w}
 }
 
-// scoreOnGPU answers the plans that the first step answers, and gives the others.
-func (m *Model) scoreOnGPU(s *torch.Scope, b *spec.Batch, plans []*plan, out [][]float32) (rest []*plan, err error) {
+// scoreOnGPU has the rows of each plan go through the model by themselves: those that the first
+// step answers in one call.
+func (m *Model) scoreOnGPU(s *torch.Scope, b *spec.Batch, plans []*plan, out [][]float32) error {
+	for i, p := range plans {
+		rows := p.alone(b)
+		score := m.scorePlans
+		if p.length == 1 {
+			score = m.scoreFirst
+		}
+		if err := score(s, rows, plans[i:i+1], out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scoreFirst answers the one plan of plans for all rows of a batch, by the first step.
+func (m *Model) scoreFirst(s *torch.Scope, b *spec.Batch, plans []*plan, out [][]float32) error {
+	plan := plans[0]
 	slots, err := m.table.place(s, b.Adapters)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	batch := m.gpuBatch(s, measure(b.IDs), slots)
-	for _, plan := range plans {
-		if plan.length > 1 {
-			rest = append(rest, plan)
-			continue
-		}
-		all, err := s.FirstLogits(m.gpu, batch, plan.rows(len(b.IDs)), plan.next)
-		if err != nil {
-			return nil, err
-		}
-		if why := m.gpu.Unrecorded(); why != "" {
-			m.slow(why)
-		}
-		for i, at := range plan.at { // the number of its sequence, as these have one token
-			plan.give(i, all[int(at)*len(plan.next):], out)
-		}
+	all, err := s.FirstLogits(m.gpu, m.gpuBatch(s, measure(b.IDs), slots), plan.next)
+	if err != nil {
+		return err
 	}
-	return rest, nil
+	if why := m.gpu.Unrecorded(); why != "" {
+		m.slow(why)
+	}
+	for i, at := range plan.at { // the number of its sequence, which is its row's, as these have one token
+		plan.give(i, all[int(at)*len(plan.next):], out)
+	}
+	return nil
 }
 
 // gpuBatch is a batch as the GPU's forward has it, which is told first where its adapters are.

@@ -23,29 +23,31 @@ func (m *Model) Score(ctx context.Context, b *spec.Batch, probes []spec.Probe) (
 	out := make([][]float32, len(probes))
 	err = m.thread.Do(ctx, torch.Serving, func(s *torch.Scope) error {
 		if m.gpu.Defined() {
-			rest, err := m.scoreOnGPU(s, b, plans, out)
-			if plans = rest; err != nil || len(plans) == 0 {
-				return err
-			}
+			return m.scoreOnGPU(s, b, plans, out)
 		}
-		p, err := m.begin(s, b)
-		if err != nil {
-			return err
-		}
-		in := p.pad(b.IDs)
-		states, whole := p.encode(in), p.sc
-		for _, plan := range plans {
-			p.sc = whole
-			if err := p.score(plan, states, in, out); err != nil {
-				return err
-			}
-		}
-		return nil
+		return m.scorePlans(s, b, plans, out)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// scorePlans has a batch's rows go through the encoder together.
+func (m *Model) scorePlans(s *torch.Scope, b *spec.Batch, plans []*plan, out [][]float32) error {
+	p, err := m.begin(s, b)
+	if err != nil {
+		return err
+	}
+	in := p.pad(b.IDs)
+	states, whole := p.encode(in), p.sc
+	for _, plan := range plans {
+		p.sc = whole
+		if err := p.score(plan, states, in, out); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // begin places the batch's adapters on the device and gathers their vectors.
@@ -164,6 +166,20 @@ func (p *plan) find(probe spec.Probe) int {
 	p.sequences = append(p.sequences, sequence{probe.Row, probe.Prefix})
 	p.length = max(p.length, int64(len(probe.Prefix))+1)
 	return len(p.sequences) - 1
+}
+
+// alone gives the rows that the plan asks about, whose numbers it has from now on.
+func (p *plan) alone(b *spec.Batch) *spec.Batch {
+	rows := &spec.Batch{}
+	last := -1
+	for i := range p.sequences { // they follow their rows' order
+		if row := p.sequences[i].row; row != last {
+			last = row
+			rows.IDs, rows.Adapters = append(rows.IDs, b.IDs[row]), append(rows.Adapters, b.Adapters[row])
+		}
+		p.sequences[i].row = len(rows.IDs) - 1
+	}
+	return rows
 }
 
 // rows tells which row each sequence reads, or nil when sequence i reads row i of n.

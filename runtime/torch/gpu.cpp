@@ -112,19 +112,17 @@ struct Batch {
   const int32_t *ids;
   Texts texts;
   const int64_t *slots;
-  const int64_t *rows;  // or null
-  int64_t sequences;
   const int64_t *next;
   int64_t n;
 };
 
 // Shape is how a batch lies in its block of numbers, and what a record is for.
 struct Shape {
-  int64_t tokens, texts, sequences;
+  int64_t tokens, texts;
   bool adapters;
   int64_t longest;
-  auto key() const { return std::make_tuple(tokens, texts, sequences, adapters); }
-  int64_t numbers() const { return 2 * tokens + 2 * texts + 1 + 2 * sequences; }
+  auto key() const { return std::make_tuple(tokens, texts, adapters); }
+  int64_t numbers() const { return 2 * tokens + 2 * texts + 1; }
 };
 
 class Model {
@@ -203,15 +201,15 @@ class Model {
     bool adapters = std::any_of(b.slots, b.slots + b.texts.texts(), [](int64_t slot) { return slot != 0; });
     TORCH_CHECK(!adapters || w.table, "gpu: rows have adapters, and there is no table of them");
     TORCH_CHECK(w.distances.defined() && b.texts.longest <= w.reach() + 1, "gpu: texts of up to ", b.texts.longest, " tokens are too long for the distances");
-    return {b.texts.tokens(), b.texts.texts(), b.sequences, adapters, b.texts.longest};
+    return {b.texts.tokens(), b.texts.texts(), adapters, b.texts.longest};
   }
 
   // recorded is the shape that a record for a batch has, if it may have one.
   std::optional<Shape> recorded(const Batch &b) const {
     auto s = plain(b);
-    if (w.device < 0 || !why.empty() || s.tokens > kRecordedTokens || s.texts > kRecordedTexts || b.rows || b.n > kRecordedNext) return std::nullopt;
+    if (w.device < 0 || !why.empty() || s.tokens > kRecordedTokens || s.texts > kRecordedTexts || b.n > kRecordedNext) return std::nullopt;
     s.tokens = tokens_like(s.tokens);
-    s.texts = s.sequences = power_like(s.texts);
+    s.texts = power_like(s.texts);
     s.longest = std::min(s.tokens, w.reach() + 1);
     return s;
   }
@@ -242,9 +240,6 @@ class Model {
     p += s.texts + 1;
     std::copy(b.slots, b.slots + texts, p);
     p += s.texts;
-    for (int64_t i = 0; i < s.sequences; i++) p[i] = int(b.rows && i < b.sequences ? b.rows[i] : std::min(i, s.texts - 1));
-    for (int64_t i = 0; i < b.sequences; i++) p[s.sequences + i] = int(b.slots[p[i]]);
-    p += 2 * s.sequences;
     std::copy(b.next, b.next + b.n, p);
     if (!to.defined()) to = at::empty({size}, options().dtype(at::kInt));
     to.narrow(0, 0, size).copy_(here, /*non_blocking=*/true);
@@ -254,13 +249,11 @@ class Model {
   static Inputs inputs(const Shape &s, const at::Tensor &block) {
     const auto *p = block.const_data_ptr<int>();
     Inputs in;
-    in.tokens = s.tokens, in.texts = s.texts, in.sequences = s.sequences, in.longest = s.longest, in.adapters = s.adapters;
+    in.tokens = s.tokens, in.texts = s.texts, in.longest = s.longest, in.adapters = s.adapters;
     in.ids = p;
     in.slots = p + s.tokens;
     in.start = in.slots + s.tokens;
     in.text_slots = in.start + s.texts + 1;
-    in.of = in.text_slots + s.texts;
-    in.sequence_slots = in.of + s.sequences;
     return in;
   }
 
@@ -276,7 +269,7 @@ class Model {
 
   // read waits for the logits of states of a batch whose numbers are there in a shape.
   void read(const Batch &b, const Shape &s, const at::Tensor &states, const at::Tensor &there, float *out) const {
-    auto to = at::empty({b.sequences, b.n}, options().dtype(at::kFloat));
+    auto to = at::empty({b.texts.texts(), b.n}, options().dtype(at::kFloat));
     logits(w, states, there.const_data_ptr<int>() + s.numbers(), to);
     auto here = to.cpu();
     std::copy_n(here.const_data_ptr<float>(), here.numel(), out);
@@ -284,7 +277,7 @@ class Model {
 
   void record(Known &known, int64_t peak) {
     if (!memory.defined() || memory.numel() < peak) memory = at::empty({std::max<int64_t>(2 * peak, 64 << 20)}, options().dtype(at::kByte));
-    if (!block.defined()) block = at::empty({4 * (kRecordedTokens + kRecordedTexts) + kRecordedNext + 1}, options().dtype(at::kInt));
+    if (!block.defined()) block = at::empty({2 * (kRecordedTokens + kRecordedTexts) + kRecordedNext + 1}, options().dtype(at::kInt));
     known.memory = memory;
     Room room(options(), memory);
     auto in = inputs(known.shape, block);
@@ -367,12 +360,12 @@ int vl_gpu_adapters(vl_gpu model, vl_tensor table, const int64_t *columns, int p
 }
 
 vl_tensor vl_gpu_encode(vl_gpu model, const int32_t *ids, const int64_t *lengths, const int64_t *slots, int texts) {
-  return on(model, [&](Model &m) -> vl_tensor { return new at::Tensor(m.encode({ids, Texts(lengths, texts), slots, nullptr, 0, nullptr, 0})); }, nullptr);
+  return on(model, [&](Model &m) -> vl_tensor { return new at::Tensor(m.encode({ids, Texts(lengths, texts), slots, nullptr, 0})); }, nullptr);
 }
 
-int vl_gpu_score(vl_gpu model, const int32_t *ids, const int64_t *lengths, const int64_t *slots, int texts, const int64_t *rows, int n,
-                 const int64_t *next, int k, float *out) {
-  return on(model, [&](Model &m) { return m.score({ids, Texts(lengths, texts), slots, rows, n, next, k}, out), 0; }, -1);
+int vl_gpu_score(vl_gpu model, const int32_t *ids, const int64_t *lengths, const int64_t *slots, int texts, const int64_t *next, int n,
+                 float *out) {
+  return on(model, [&](Model &m) { return m.score({ids, Texts(lengths, texts), slots, next, n}, out), 0; }, -1);
 }
 
 const char *vl_gpu_unrecorded(vl_gpu model) { return static_cast<Model *>(model)->unrecorded(); }

@@ -178,20 +178,17 @@ func (s *Scope) States(g GPU, b *GPUBatch) Tensor {
 	return s.own(ctensor(C.vl_gpu_encode(g.c, (*C.int32_t)(unsafe.SliceData(b.IDs)), sizes(b.Lengths), sizes(b.Slots), C.int(len(b.Lengths)))))
 }
 
-// FirstLogits gives the logits of tokens next after the start token, [n][next] one after the
-// other, for sequences that read texts rows, or each text where rows is nil. A small batch
-// whose shape came before is replayed from a record. It waits for the device.
-func (s *Scope) FirstLogits(g GPU, b *GPUBatch, rows, next []int64) ([]float32, error) {
+// FirstLogits gives the logits of tokens next after the start token, [texts][next] one after
+// the other. A small batch whose shape came before is replayed from a record. It waits for the
+// device.
+func (s *Scope) FirstLogits(g GPU, b *GPUBatch, next []int64) ([]float32, error) {
 	n := len(b.Lengths)
-	if rows != nil {
-		n = len(rows)
-	}
 	if s.err != nil || n == 0 || len(next) == 0 {
 		return nil, s.err
 	}
 	out := make([]float32, n*len(next))
 	status := C.vl_gpu_score(g.c, (*C.int32_t)(unsafe.SliceData(b.IDs)), sizes(b.Lengths), sizes(b.Slots), C.int(len(b.Lengths)),
-		sizes(rows), C.int(n), sizes(next), C.int(len(next)), (*C.float)(unsafe.SliceData(out)))
+		sizes(next), C.int(len(next)), (*C.float)(unsafe.SliceData(out)))
 	if s.done("score", status != 0); s.err != nil {
 		return nil, fmt.Errorf("torch: %w", s.err)
 	}

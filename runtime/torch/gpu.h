@@ -48,11 +48,10 @@ int vl_gpu_adapters(vl_gpu model, vl_tensor table, const int64_t *columns, int p
 // vl_gpu_encode gives the encoder's states [tokens, d] of texts of the given lengths, whose tokens are ids, each with the adapter
 // of its slot.
 vl_tensor vl_gpu_encode(vl_gpu model, const int32_t *ids, const int64_t *lengths, const int64_t *slots, int texts);
-// vl_gpu_score writes to out [n, k] the logits of tokens next after the start token, of sequence i for text rows[i], or for text i
-// where rows is NULL. Small batches whose shape came before are replayed from a record. It waits for the result. 0, or -1 on an error,
+// vl_gpu_score writes to out [texts, n] the logits of tokens next [n] after the start token. Small batches whose shape came before are replayed from a record. It waits for the result. 0, or -1 on an error,
 // which that of recording is not.
-int vl_gpu_score(vl_gpu model, const int32_t *ids, const int64_t *lengths, const int64_t *slots, int texts, const int64_t *rows, int n,
-                 const int64_t *next, int k, float *out);
+int vl_gpu_score(vl_gpu model, const int32_t *ids, const int64_t *lengths, const int64_t *slots, int texts, const int64_t *next, int n,
+                 float *out);
 // vl_gpu_records is how many shapes are recorded.
 int vl_gpu_records(vl_gpu model);
 // vl_gpu_unrecorded is why shapes are no longer recorded, as that failed once, or NULL. It lives as long as the model.

@@ -139,20 +139,20 @@ void Pass::self(const DecoderLayer &layer) {
   add(projected(norm(layer.self_norm), layer.self_v, layer.by_self_v), layer.self_o, layer.by_self_o);
 }
 
-// by_head is t [sequences, heads * n] as [heads, sequences, n].
-at::Tensor Pass::by_head(const at::Tensor &t) const { return t.view({in.sequences, w.heads, -1}).transpose(0, 1); }
+// by_head is t [texts, heads * n] as [heads, texts, n].
+at::Tensor Pass::by_head(const at::Tensor &t) const { return t.view({in.texts, w.heads, -1}).transpose(0, 1); }
 
 // cross looks at the states themselves: the query goes through the keys' matrix, and the weighted sum of states through the values'.
 void Pass::cross(const DecoderLayer &layer, const at::Tensor &states) {
   struct {
     void *u, *x;
-    const int *start, *of;
+    const int *start;
     int heads, d;
     void *scores;
     int longest;
     void *y;
   } look;
-  int64_t n = in.sequences, d = w.d, tiles = blocks(w.heads, 16);
+  int64_t n = in.texts, d = w.d, tiles = blocks(w.heads, 16);
   auto q = projected(norm(layer.norm), layer.q, layer.by_q);
   auto k = layer.k.view({w.heads, w.width, d}), v = layer.v.view({w.heads, w.width, d});
   if (auto l = vectors(layer.by_k.out)) scale(q, l);
@@ -160,7 +160,7 @@ void Pass::cross(const DecoderLayer &layer, const at::Tensor &states) {
   auto rows = [&](const at::Tensor &t) { return t.view({n * w.heads, d}); };
   multiply_each(by_head(u), by_head(q), k);
   if (auto l = vectors(layer.by_k.in)) scale(rows(u), l, w.heads);
-  look = {data(u), data(states), in.start, in.of, int(w.heads), int(d), data(scores), int(in.longest), data(sum)};
+  look = {data(u), data(states), in.start, int(w.heads), int(d), data(scores), int(in.longest), data(sum)};
   kernels.run(Kernel::kScores, {blocks(in.longest, 32), n, tiles}, 128, look);
   kernels.run(Kernel::kSum, {blocks(d, 64), n, tiles}, 128, look);
   if (auto l = vectors(layer.by_v.in)) scale(rows(sum), l, w.heads);
@@ -171,9 +171,9 @@ void Pass::cross(const DecoderLayer &layer, const at::Tensor &states) {
 }
 
 at::Tensor Pass::first(const at::Tensor &states) {
-  x = room.take({in.sequences, w.d});
-  slots = in.sequence_slots;
-  kernels.run(Kernel::kEmbed, {in.sequences}, threads(w.d), data(w.embeddings), static_cast<const int *>(nullptr), w.start, data(x), int(w.d));
+  x = room.take({in.texts, w.d});
+  slots = in.text_slots;
+  kernels.run(Kernel::kEmbed, {in.texts}, threads(w.d), data(w.embeddings), static_cast<const int *>(nullptr), w.start, data(x), int(w.d));
   for (const auto &layer : w.decoder) {
     auto mark = room.mark();
     self(layer);

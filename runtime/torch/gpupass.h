@@ -55,14 +55,12 @@ struct Weights {
 // Inputs are a batch: numbers on the device, and sizes, which may be greater than what there is, as long as what is too much has
 // no tokens.
 struct Inputs {
-  int64_t tokens = 0, texts = 0, sequences = 0, longest = 0;
+  int64_t tokens = 0, texts = 0, longest = 0;
   bool adapters = false;      // whether any row has one
   const int *ids = nullptr;    // [tokens]
   const int *slots = nullptr;  // [tokens]: of each token's text
   const int *start = nullptr;  // [texts + 1]
-  const int *text_slots = nullptr;      // [texts]
-  const int *of = nullptr;              // [sequences]: text
-  const int *sequence_slots = nullptr;  // [sequences]
+  const int *text_slots = nullptr;  // [texts]
 };
 
 // Room is memory for what a pass makes on its way: libtorch's, or one piece that was found to be enough. What is used between two
@@ -88,7 +86,7 @@ class Pass {
   Pass(const Weights &w, const Inputs &in, Room &room) : w(w), in(in), room(room), kernels(Kernels::of(w.device, w.width)) {}
   // states are the encoder's after its last norm [tokens, d].
   at::Tensor states();
-  // first are the decoder's after the start token and its last norm [sequences, d].
+  // first are the decoder's after the start token and its last norm [texts, d].
   at::Tensor first(const at::Tensor &states);
 
  private:
@@ -96,7 +94,7 @@ class Pass {
   const Inputs &in;
   Room &room;
   const Kernels &kernels;
-  at::Tensor x;                // the stream: the tokens, and then the sequences
+  at::Tensor x;                // the stream: the tokens, and then a start token for each text
   const int *slots = nullptr;  // of its rows
 
   Vectors vectors(int64_t column) const;
@@ -114,7 +112,7 @@ class Pass {
   at::Tensor by_head(const at::Tensor &t) const;
 };
 
-// logits are those of tokens next [n] on the device for the decoder's states x [sequences, d]: [sequences, n] float32, into to.
+// logits are those of tokens next [n] on the device for the decoder's states x [texts, d]: [texts, n] float32, into to.
 void logits(const Weights &w, const at::Tensor &x, const int *next, const at::Tensor &to);
 
 }  // namespace valence::gpu

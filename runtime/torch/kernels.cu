@@ -316,23 +316,22 @@ extern "C" __global__ void __launch_bounds__(128) valence_attend(Attention p) {
 }
 
 // The decoder's first step looks at the encoder's states x [tokens, d] themselves, by a query of d numbers for each head, sequence
-// n at the tokens of text of[n].
+// n at the tokens of text n.
 struct Look {
-  const bf16 *u;     // [sequences, heads, d]: queries
+  const bf16 *u;     // [texts, heads, d]: queries
   const bf16 *x;     // [tokens, d]
   const int *start;  // [texts + 1]
-  const int *of;     // [sequences]
   int heads, d;
-  float *scores;     // [sequences, heads, longest]
+  float *scores;     // [texts, heads, longest]
   int longest;
-  bf16 *y;           // [sequences, heads, d]: sums of states
+  bf16 *y;           // [texts, heads, d]: sums of states
 };
 
-// valence_scores is scores = u x^T, by blocks of 32 tokens, sequences and 16 heads, a warp for each 8 tokens; d is a multiple of 32.
+// valence_scores is scores = u x^T, by blocks of 32 tokens, texts and 16 heads, a warp for each 8 tokens; d is a multiple of 32.
 // Columns come in an order of their own, which the sum does not mind, so that a lane reads 8 that lie together.
 extern "C" __global__ void __launch_bounds__(128) valence_scores(Look p) {
-  i64 n = blockIdx.y, first = p.start[p.of[n]];
-  int tokens = p.start[p.of[n] + 1] - int(first), lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  i64 n = blockIdx.y, first = p.start[n];
+  int tokens = p.start[n + 1] - int(first), lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   int token = blockIdx.x * 32 + threadIdx.x / 32 * 8, head = blockIdx.z * 16, last = p.heads - head - 1;
   if (token >= tokens) return;
   const bf16 *u = p.u + (n * p.heads + head) * p.d + 8 * t, *x = p.x + (first + min(token + g, tokens - 1)) * p.d + 8 * t;
@@ -353,12 +352,12 @@ extern "C" __global__ void __launch_bounds__(128) valence_scores(Look p) {
 
 constexpr int kColumns = 64, kColumnsRow = kColumns + 8;  // of a block of valence_sum, and of its tile's rows
 
-// valence_sum is y = softmax(scores) x, by blocks of 64 columns, sequences and 16 heads, a warp for each 16 columns.
+// valence_sum is y = softmax(scores) x, by blocks of 64 columns, texts and 16 heads, a warp for each 16 columns.
 extern "C" __global__ void __launch_bounds__(128) valence_sum(Look p) {
   __shared__ __align__(16) bf16 tile[16][kColumnsRow];
   __shared__ float most[16], by[16];
-  i64 n = blockIdx.y, first = p.start[p.of[n]];
-  int tokens = p.start[p.of[n] + 1] - int(first), lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
+  i64 n = blockIdx.y, first = p.start[n];
+  int tokens = p.start[n + 1] - int(first), lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
   int head = blockIdx.z * 16, heads = min(16, p.heads - head), column = blockIdx.x * kColumns;
   const float *scores = p.scores + (n * p.heads + head) * p.longest;
   // Eight threads for each head.

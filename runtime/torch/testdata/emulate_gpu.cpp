@@ -72,15 +72,14 @@ void attention(int threads) {
 
 void look(int heads) {
   const int d = 96, longest = 140;
-  const std::vector<int> of = {2, 0, 1, 3, 4, 5, 2};
-  int n = int(of.size()), tiles = (heads + 15) / 16;
+  int n = int(kLengths.size()), tiles = (heads + 15) / 16;
   Numbers u(n * heads * d, 0.5), x(kTokens * d, 1), y(n * heads * d, 1e6);
   std::vector<float> scores(n * heads * longest);
-  Look p{u.data(), x.data(), kStart.data(), of.data(), heads, d, scores.data(), longest, y.data()};
+  Look p{u.data(), x.data(), kStart.data(), heads, d, scores.data(), longest, y.data()};
   launch({5, n, tiles}, 128, [=] { valence_scores(p); });
   launch({2, n, tiles}, 128, [=] { valence_sum(p); });
   for (int i = 0; i < n * heads; i++) {
-    int text = of[i / heads];
+    int text = i / heads;
     std::vector<double> s(kLengths[text]);
     for (size_t t = 0; t < s.size(); t++) {
       for (int c = 0; c < d; c++) s[t] += u(i * d + c) * x((kStart[text] + t) * d + c);
