@@ -60,7 +60,7 @@ func row(i, tokens int) []int32 {
 // adapter for all rows and with one for each.
 func BenchmarkScore(b *testing.B) {
 	m := loadBuiltin(b)
-	for _, shape := range []struct{ rows, tokens, adapters int }{{1, 32, 1}, {8, 32, 1}, {8, 32, 8}, {64, 32, 1}, {64, 32, 64}} {
+	for _, shape := range []struct{ rows, tokens, adapters int }{{1, 32, 1}, {8, 32, 1}, {8, 32, 8}, {8, 128, 1}, {64, 32, 1}, {64, 32, 64}} {
 		b.Run(fmt.Sprintf("%dx%d/%d_adapters", shape.rows, shape.tokens, shape.adapters), func(b *testing.B) {
 			batch, probes := &spec.Batch{}, []spec.Probe(nil)
 			vectors := make([]*spec.Vectors, shape.adapters)

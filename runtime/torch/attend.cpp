@@ -1,21 +1,19 @@
 #include "attend.h"
 
-#include "soften.h"
+#include <cmath>
+
 #include "vector.h"
 
 namespace valence {
 
 namespace {
 
-// kParts vectors of keys, or of numbers of a value, are worked on at a time: enough sums for an addition to end before the next.
-constexpr int kParts = 2;
-
 // scores_at is part of scores, for some vectors of keys from j on.
 template <int kSome>
 VECTOR void scores_at(const float *const *q, const float *turned, int64_t width, int64_t keys, int64_t j, float *s) {
   floats sum[kQueries][kSome] = {};
   for (int64_t d = 0; d < width; d++) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int p = 0; p < kSome; p++) {
       floats k;
       load(k, turned + d * keys + j + p * kLanes);
@@ -31,8 +29,69 @@ VECTOR void scores_at(const float *const *q, const float *turned, int64_t width,
 // scores is s [kQueries, keys]: the products of some queries with turned keys [width, keys].
 VECTOR void scores(const float *const *q, const float *turned, int64_t width, int64_t keys, float *s) {
   int64_t j = 0;
-  for (; j + kParts * kLanes <= keys; j += kParts * kLanes) scores_at<kParts>(q, turned, width, keys, j, s);
+  for (; j + 4 * kLanes <= keys; j += 4 * kLanes) scores_at<4>(q, turned, width, keys, j, s);
+  if (keys - j >= 2 * kLanes) scores_at<2>(q, turned, width, keys, j, s), j += 2 * kLanes;
   if (j < keys) scores_at<1>(q, turned, width, keys, j, s);
+}
+
+// Soft is what soften does for some queries: their bias by key, or null, and the next query's, of n keys.
+struct Soft {
+  const float *bias;
+  int64_t bias_stride, queries, n;
+};
+
+// soften makes s [kQueries, keys], of whose keys n count, exp(s + bias - largest), and by one over their sums, or 0 after the queries.
+// Queries are worked on side by side: each step of one waits for the step before it.
+VECTOR void soften(float *s, int64_t keys, const Soft &soft, float *by) {
+  floats most[kQueries], sum[kQueries] = {}, v, b;
+  float top[kQueries];
+  for (int64_t i = 0; i < kQueries; i++) {
+    const float *bias = soft.bias && i < soft.queries ? soft.bias + i * soft.bias_stride : nullptr;
+    float *row = s + i * keys;
+    int64_t j = 0;
+    for (; bias && j + kLanes <= soft.n; j += kLanes) {
+      load(v, row + j);
+      load(b, bias + j);
+      store(row + j, v + b);
+    }
+    for (; bias && j < soft.n; j++) row[j] += bias[j];
+    for (j = soft.n; j < keys; j++) row[j] = -INFINITY;
+    load(most[i], row);
+  }
+  for (int64_t j = kLanes; j < keys; j += kLanes) {
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < kQueries; i++) {
+      load(v, s + i * keys + j);
+      most[i] = larger(v, most[i]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < kQueries; i++) top[i] = largest(most[i]);
+  for (int64_t j = 0; j < keys; j += kLanes) {
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < kQueries; i++) {
+      load(v, s + i * keys + j);
+      v -= top[i];
+      floats e = v;
+      exponential(e);
+      e = v < -87.0f ? floats{} : e;
+      store(s + i * keys + j, e);
+      sum[i] += e;
+    }
+  }
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < kQueries; i++) by[i] = i < soft.queries ? 1 / total(sum[i]) : 0;
+}
+
+// copy is to [n] of from.
+VECTOR void copy(const float *from, int64_t n, float *to) {
+  int64_t j = 0;
+  floats v;
+  for (; j + kLanes <= n; j += kLanes) {
+    load(v, from + j);
+    store(to + j, v);
+  }
+  for (; j < n; j++) to[j] = from[j];
 }
 
 // mix_at is part of mix, for some vectors of columns from d on.
@@ -40,7 +99,7 @@ template <int kSome>
 VECTOR void mix_at(const float *s, int64_t keys, const float *by, const float *values, int64_t n, int64_t columns, int64_t d, float *out) {
   floats sum[kQueries][kSome] = {};
   for (int64_t j = 0; j < n; j++) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int p = 0; p < kSome; p++) {
       floats v;
       load(v, values + j * columns + d + p * kLanes);
@@ -56,7 +115,8 @@ VECTOR void mix_at(const float *s, int64_t keys, const float *by, const float *v
 // mix is out [kQueries, columns]: the sums of values [n, columns] weighted by s [kQueries, keys] and by.
 VECTOR void mix(const float *s, int64_t keys, const float *by, const float *values, int64_t n, int64_t columns, float *out) {
   int64_t d = 0;
-  for (; d + kParts * kLanes <= columns; d += kParts * kLanes) mix_at<kParts>(s, keys, by, values, n, columns, d, out);
+  for (; d + 4 * kLanes <= columns; d += 4 * kLanes) mix_at<4>(s, keys, by, values, n, columns, d, out);
+  if (columns - d >= 2 * kLanes) mix_at<2>(s, keys, by, values, n, columns, d, out), d += 2 * kLanes;
   if (d < columns) mix_at<1>(s, keys, by, values, n, columns, d, out);
 }
 
@@ -86,7 +146,7 @@ VECTOR void turn_rows(const float *rows, int64_t stride, int64_t n, int64_t widt
 VECTOR void fill_up(const float *rows, int64_t stride, int64_t n, int64_t width, float *to) {
   int64_t all = whole(width);
   for (int64_t j = 0; j < n; j++) {
-    for (int64_t d = 0; d < width; d++) to[j * all + d] = rows[j * stride + d];
+    copy(rows + j * stride, width, to + j * all);
     for (int64_t d = width; d < all; d++) to[j * all + d] = 0;
   }
 }
@@ -123,6 +183,20 @@ VECTOR void slopes(float *s, float *t, float by, int64_t keys) {
   }
 }
 
+// fetch asks for some queries and for where their results go, which lie far apart, before they are needed.
+VECTOR void fetch(const Head &h, int64_t query) {
+  for (int64_t r = query; r < query + kQueries && r < h.queries; r++) {
+    for (int64_t d = 0; d < h.width; d += kLanes) {
+      __builtin_prefetch(h.q + r * h.q_stride + d);
+      __builtin_prefetch(h.out + r * h.out_stride + d, 1);
+    }
+  }
+}
+
+VECTOR Soft soft(const Head &h, int64_t query, int64_t some) {
+  return {h.bias ? h.bias + query * h.bias_stride : nullptr, h.bias_stride, some, h.keys};
+}
+
 }  // namespace
 
 int64_t look_scratch(int64_t keys, int64_t width) { return kQueries * (whole(keys) + whole(width)); }
@@ -145,18 +219,16 @@ CLONES void look(const Head &h, const float *seen, float *scratch) {
     float by[kQueries];
     int64_t some = h.queries - i < kQueries ? h.queries - i : kQueries;
     for (int64_t r = 0; r < kQueries; r++) q[r] = h.q + (r < some ? i + r : i) * h.q_stride;
+    fetch(h, i + kQueries);
     scores(q, seen, h.width, keys, s);
-    for (int64_t r = 0; r < kQueries; r++) {
-      by[r] = r < some ? soften(s + r * keys, h.bias ? h.bias + (i + r) * h.bias_stride : nullptr, n, keys) : 0;
-    }
+    soften(s, keys, soft(h, i, some), by);
     mix(s, keys, by, values, n, columns, out);
-    for (int64_t r = 0; r < some; r++) {
-      for (int64_t d = 0; d < h.width; d++) h.out[(i + r) * h.out_stride + d] = out[r * columns + d];
-    }
+    for (int64_t r = 0; r < some; r++) copy(out + r * columns, h.width, h.out + (i + r) * h.out_stride);
   }
 }
 
 void attend(const Head &h, const float *k, const float *v, int64_t stride, float *scratch) {
+  fetch(h, 0);
   see(k, v, stride, h.keys, h.width, scratch);
   look(h, scratch, scratch + seen_size(h.keys, h.width));
 }
@@ -185,16 +257,13 @@ CLONES void attend_back(const HeadBack &b, float *scratch) {
     fill_up(b.g + i * b.g_stride, b.g_stride, some, width, g);
     scores(each_q, turned_k, width, keys, s);
     scores(each_g, turned_v, width, keys, t);
-    for (int64_t r = 0; r < kQueries; r++) {
-      float by = r < some ? soften(s + r * keys, h.bias ? h.bias + (i + r) * h.bias_stride : nullptr, n, keys) : 0;
-      slopes(s + r * keys, t + r * keys, by, keys);
-    }
+    float by[kQueries];
+    soften(s, keys, soft(h, i, some), by);
+    for (int64_t r = 0; r < kQueries; r++) slopes(s + r * keys, t + r * keys, by[r], keys);
     mix(t, keys, one, rows_k, n, columns, out);
     spread(s, keys, g, n, columns, dv);
     spread(t, keys, q, n, columns, dk);
-    for (int64_t r = 0; r < some; r++) {
-      for (int64_t d = 0; d < width; d++) b.dq[(i + r) * b.dq_stride + d] = out[r * columns + d];
-    }
+    for (int64_t r = 0; r < some; r++) copy(out + r * columns, width, b.dq + (i + r) * b.dq_stride);
   }
   for (int64_t j = 0; j < n; j++) {
     for (int64_t d = 0; d < width; d++) {
