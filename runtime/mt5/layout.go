@@ -26,22 +26,28 @@ func newLayout(config *spec.Config) layout {
 	return layout{linears: config.Linears(), first: map[spec.Site]int{}}
 }
 
-// widen gives columns to sites that have none and tells whether there were any.
-func (l *layout) widen(sites []spec.Site) (bool, error) {
-	before := l.width
-	for _, site := range sites {
+// widen gives columns to sites that have none. After an error no site has got any.
+func (l *layout) widen(sites []spec.Site) error {
+	columns, width := len(l.columns), l.width
+	for i, site := range sites {
 		if _, ok := l.first[site]; ok {
 			continue
 		}
 		id, err := l.find(site)
 		if err != nil {
-			return false, err
+			for _, before := range sites[:i] {
+				if l.first[before] >= width {
+					delete(l.first, before)
+				}
+			}
+			l.columns, l.width = l.columns[:columns], width
+			return err
 		}
 		l.first[site] = l.width
 		l.columns = append(l.columns, column{int64(l.width), int64(site.Size), id, site.Input})
 		l.width += site.Size
 	}
-	return l.width != before, nil
+	return nil
 }
 
 // find gives the number of the projection that a site acts on.

@@ -85,7 +85,7 @@ func (m *Model) study(ctx context.Context, l *spec.Lesson) (*study, error) {
 	st := &study{m: m, ctx: ctx, lesson: l, layout: newLayout(m.config), plan: &plan{}}
 	// What is dropped, and what libtorch's own operators compute, is padded.
 	st.flat = l.Dropout == 0 && (m.gpu.Defined() || m.dtype == torch.Float32 && !m.thread.Device().IsCUDA())
-	if _, err := st.layout.widen(l.Sites); err != nil {
+	if err := st.layout.widen(l.Sites); err != nil {
 		return nil, err
 	}
 	if st.layout.width == 0 || len(st.layout.columns) != len(l.Sites) {

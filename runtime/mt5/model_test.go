@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,6 +96,27 @@ func TestForeignAdapterFailsAndHarmsNobody(t *testing.T) {
 	}
 	if after := score(t, f.model, []int32{5, 6, 1}, f.adapters["default"]); !near(before, after) {
 		t.Errorf("%v became %v", before, after)
+	}
+}
+
+// TestTableRefusesWhole has a batch of which one adapter fits, at sites that the table has no
+// columns for yet, and another in part: neither leaves anything behind.
+func TestTableRefusesWhole(t *testing.T) {
+	f := load(t, "mt5")
+	before := score(t, f.model, []int32{5, 6, 1}, f.adapters["default"])
+	custom := f.adapters["custom"]
+	sites := append(slices.Clone(f.model.config.DefaultSites()), spec.Site{Module: "encoder.block.0.layer.0.SelfAttention.q", Input: true, Size: 3})
+	bad := &spec.Vectors{Sites: sites, Data: make([]float32, spec.Total(sites))}
+	_, err := f.model.Score(ctx, &spec.Batch{IDs: [][]int32{{5}, {5}}, Adapters: []*spec.Vectors{custom, bad}}, []spec.Probe{probe(0), probe(1)})
+	if err == nil || !strings.Contains(err.Error(), "has 3 elements") {
+		t.Fatal(err)
+	}
+	if after := score(t, f.model, []int32{5, 6, 1}, f.adapters["default"]); !near(before, after) {
+		t.Errorf("%v became %v", before, after)
+	}
+	fresh := load(t, "mt5")
+	if want, got := score(t, fresh.model, []int32{5, 6, 1}, fresh.adapters["custom"]), score(t, f.model, []int32{5, 6, 1}, custom); !near(want, got) {
+		t.Errorf("the adapter that fits gives %v, want %v", got, want)
 	}
 }
 

@@ -20,6 +20,7 @@ type table struct {
 	maxBytes int64
 
 	slots int          // height, slot 0 included
+	laid  int          // width of data, which is less than that of the columns until the next fit
 	data  torch.Tensor // [slots, width] float32
 	row   []float32    // on its way to a slot
 	room  torch.Tensor // [roomy, width] float32: what the last batch's rows have
@@ -37,8 +38,7 @@ const firstSlots = 16
 func newTable(s *torch.Scope, config *spec.Config, maxBytes int64) (*table, error) {
 	t := &table{layout: newLayout(config), owned: s.NewScope(), maxBytes: maxBytes}
 	t.used, _ = simplelru.NewLRU[*spec.Vectors, int](1, nil) // until there is a table
-	_, err := t.widen(config.DefaultSites())
-	return t, err
+	return t, t.widen(config.DefaultSites())
 }
 
 // place puts the adapters of a batch into slots and gives the slot of each row.
@@ -73,7 +73,6 @@ func (t *table) place(s *torch.Scope, adapters []*spec.Vectors) ([]int64, error)
 // fit makes the table wide enough for the sites of the adapters and high enough to
 // hold all of them at once; higher still while that stays within maxBytes.
 func (t *table) fit(adapters []*spec.Vectors) error {
-	wider := false
 	distinct := map[*spec.Vectors]bool{}
 	missing := 0
 	for _, v := range adapters {
@@ -85,11 +84,9 @@ func (t *table) fit(adapters []*spec.Vectors) error {
 			continue
 		}
 		missing++
-		w, err := t.widen(v.Sites)
-		if err != nil {
+		if err := t.widen(v.Sites); err != nil {
 			return err
 		}
-		wider = wider || w
 	}
 	if len(distinct) == 0 {
 		return nil
@@ -102,7 +99,7 @@ func (t *table) fit(adapters []*spec.Vectors) error {
 	for slots <= t.used.Len()+missing && t.bytes(2*slots) <= t.maxBytes {
 		slots *= 2
 	}
-	if !wider && slots == t.slots {
+	if t.laid == t.width && slots == t.slots {
 		return nil
 	}
 	err := t.reset(slots)
@@ -119,7 +116,7 @@ func (t *table) bytes(slots int) int64 { return int64(slots) * int64(t.width) * 
 // the host when rows ask for it. After an error there is none, until the next fit.
 func (t *table) reset(slots int) error {
 	t.owned.Free()
-	t.data, t.slots, t.room, t.roomy = torch.Tensor{}, 0, torch.Tensor{}, 0
+	t.data, t.slots, t.laid, t.room, t.roomy = torch.Tensor{}, 0, 0, torch.Tensor{}, 0
 	t.version++
 	data := t.owned.Full(1, torch.Float32, int64(slots), int64(t.width))
 	if err := t.owned.Err(); err != nil {
@@ -129,7 +126,7 @@ func (t *table) reset(slots int) error {
 	if err != nil {
 		return err
 	}
-	t.data, t.slots, t.used, t.free = data, slots, used, t.free[:0]
+	t.data, t.slots, t.laid, t.used, t.free = data, slots, t.width, used, t.free[:0]
 	for i := slots - 1; i > 0; i-- {
 		t.free = append(t.free, i)
 	}
