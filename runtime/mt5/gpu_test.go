@@ -1,8 +1,10 @@
 package mt5
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"valence/runtime/builtin"
@@ -114,7 +116,11 @@ func (g *gpuTest) conclude(t *testing.T) {
 	t.Helper()
 	fused, single := math.Sqrt(g.fused/g.all), math.Sqrt(g.single/g.all)
 	t.Logf("%d records; apart from float32: the forward as a whole %.4f, single operators %.4f; from each other at most %.3f", g.m.gpu.Records(), fused, single, g.most)
-	if !(fused < 1.1*single) || !(fused < 0.02) {
+	slack := 1.1
+	if !g.real { // fewer logits
+		slack = 1.5
+	}
+	if !(fused < slack*single) || !(fused < 0.02) {
 		t.Errorf("the forward as a whole is %v from float32, single operators %v", fused, single)
 	}
 }
@@ -130,7 +136,9 @@ func TestGPU(t *testing.T) {
 	if !g.real {
 		shapes, times = [][]int{{1, 2, 17, 65}}, 1
 	}
-	for name, adapters := range g.adapters(t) {
+	all := g.adapters(t)
+	for _, name := range slices.Sorted(maps.Keys(all)) { // the same batches each time
+		adapters := all[name]
 		t.Run(name, func(t *testing.T) {
 			for _, lengths := range shapes {
 				var all, some, deep []spec.Probe
