@@ -329,7 +329,7 @@ int vl_gpu_emulate(const char *path) {
   return guarded([&] { return gpu::emulate(path), 0; }, -1);
 }
 
-void vl_gpu_source(const char *source) { gpu::keep_source(source); }
+void vl_gpu_sources(const char *common, const char *kernels, const char *learn) { gpu::keep_sources(common, kernels, learn); }
 
 int vl_gpu_stream(int device) {
   return guarded([&] { return gpu::own_stream(device), 0; }, -1);

@@ -14,17 +14,24 @@ import (
 	"unsafe"
 )
 
+//go:embed common.cu
+var gpuCommon string
+
 //go:embed kernels.cu
-var gpuSource string
+var gpuKernels string
 
 //go:embed learn.cu
-var gpuLearnSource string
+var gpuLearn string
 
-// giveSource hands the kernels to the side that has them compiled.
-func giveSource() {
-	text := C.CString(gpuSource + gpuLearnSource)
-	defer C.free(unsafe.Pointer(text))
-	C.vl_gpu_source(text)
+// giveSources hands the kernels to the side that has them compiled.
+func giveSources() {
+	var texts []*C.char
+	for _, source := range []string{gpuCommon, gpuKernels, gpuLearn} {
+		text := C.CString(source)
+		defer C.free(unsafe.Pointer(text))
+		texts = append(texts, text)
+	}
+	C.vl_gpu_sources(texts[0], texts[1], texts[2])
 }
 
 // EmulateGPU has models in bfloat16 on the CPU take the way of a GPU, whose kernels a shared

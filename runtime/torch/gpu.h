@@ -9,8 +9,8 @@
 extern "C" {
 #endif
 
-// vl_gpu_source is what kernels.cu and learn.cu have. It is kept.
-void vl_gpu_source(const char *source);
+// vl_gpu_sources are what common.cu, kernels.cu and learn.cu have. They are kept.
+void vl_gpu_sources(const char *common, const char *kernels, const char *learn);
 // vl_gpu_emulate has the CPU take a GPU's part, device -1, in tests: kernels are run by a shared library, and without a path no more.
 int vl_gpu_emulate(const char *path);
 // vl_gpu_stream gives the calling thread a stream of its own, on which all that it queues runs in order: what goes to CUDA's default
@@ -37,7 +37,7 @@ typedef struct {
 
 typedef void *vl_gpu;
 
-// vl_gpu_new keeps the weights, and has the kernels compiled.
+// vl_gpu_new keeps the weights, and has the kernels of kernels.cu compiled.
 vl_gpu vl_gpu_new(const vl_gpu_weights *weights);
 void vl_gpu_free(vl_gpu model);
 // vl_gpu_adapters tells where adapters' vectors are: in table [slots, width] float32, slot 0 all ones, at columns[2 i] that of the

@@ -15,7 +15,7 @@
 namespace valence::gpu {
 namespace {
 
-std::string source;
+std::string source, learn_source;
 
 // Library is a shared library, which stays loaded.
 class Library {
@@ -189,21 +189,26 @@ void keep_pace(int device) {
   queued.record(cuda().getStream(c10::Device(c10::DeviceType::CUDA, device)));
 }
 
-void keep_source(std::string text) { source = std::move(text); }
+void keep_sources(const std::string &common, const std::string &kernels, const std::string &learn) {
+  source = common + kernels;
+  learn_source = common + learn;
+}
 
-Kernels::Kernels(int device, int64_t width) : device(device) {
-  if (device < 0) {
-    TORCH_CHECK(emulates() && emulator.width() == width, "gpu: kernels for heads of ", width, " on a CPU");
-    return;
-  }
+Kernels::Kernels(int device, int64_t width) : device(device), width(width) {
+  if (device >= 0) load(source, Kernel::kEmbed, Kernel::kLearn);
+}
+
+// load compiles and loads kernels from first to before end.
+void Kernels::load(const std::string &source, Kernel first, Kernel end) const {
   const auto &driver = Driver::get();
   auto code = compiled(source, capability(device), width);
   void *module = nullptr;
   driver.check(driver.load(&module, code.data()), "load kernels");
-  for (std::size_t i = 0; i < functions.size(); i++) driver.check(driver.function(&functions[i], module, kNames[i]), kNames[i]);
+  for (auto i = std::size_t(first); i < std::size_t(end); i++) driver.check(driver.function(&functions[i], module, kNames[i]), kNames[i]);
 }
 
 const Kernels &Kernels::of(int device, int64_t width) {
+  TORCH_CHECK(device >= 0 || (emulates() && emulator.width() == width), "gpu: kernels for heads of ", width, " on a CPU");
   std::lock_guard held(kernels_lock);
   auto &kernels = all_kernels[{device, width}];
   if (!kernels) kernels = std::make_unique<Kernels>(device, width);
@@ -222,6 +227,7 @@ const Kernels &Kernels::any(int device) {
 void Kernels::launch(Kernel kernel, Grid grid, unsigned threads, void **args) const {
   if (device < 0) return emulator.run(kNames[std::size_t(kernel)], grid.x, grid.y, grid.z, threads, args);
   enter(device);
+  if (kernel >= Kernel::kLearn) std::call_once(learns, [&] { load(learn_source, Kernel::kLearn, Kernel::kCount); });
   const auto &driver = Driver::get();
   driver.check(driver.launch(functions[std::size_t(kernel)], grid.x, grid.y, grid.z, threads, 1, 1, 0, stream(device), args, nullptr), "launch");
 }

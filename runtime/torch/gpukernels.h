@@ -1,4 +1,4 @@
-// CUDA's driver, and the kernels of kernels.cu and learn.cu compiled for the GPU at hand.
+// CUDA's driver, and the kernels of kernels.cu and learn.cu compiled for the GPU at hand: those of learn.cu when one is asked for first.
 #ifndef VALENCE_TORCH_GPUKERNELS_H
 #define VALENCE_TORCH_GPUKERNELS_H
 
@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <string>
 
 #include <ATen/core/Tensor.h>
@@ -15,7 +16,8 @@ namespace valence::gpu {
 
 enum class Kernel {
   kEmbed, kNorm, kScale, kGate, kAttend, kScores, kSum, kLogits,             // of kernels.cu
-  kNormBack, kScaleBack, kGateBack, kAttendQueries, kAttendKeys, kCount  // of learn.cu
+  kNormBack, kScaleBack, kGateBack, kAttendQueries, kAttendKeys, kCount,  // of learn.cu
+  kLearn = kNormBack
 };
 
 // Vectors and Attention are what the kernels take by these names. A bfloat16 is as good as any 16 bits here.
@@ -67,7 +69,10 @@ class Kernels {
 
  private:
   int device;
-  std::array<void *, std::size_t(Kernel::kCount)> functions{};
+  int64_t width;
+  mutable std::array<void *, std::size_t(Kernel::kCount)> functions{};
+  mutable std::once_flag learns;
+  void load(const std::string &source, Kernel first, Kernel end) const;
   void launch(Kernel kernel, Grid grid, unsigned threads, void **args) const;
 };
 
@@ -108,8 +113,8 @@ bool emulates();
 inline int index_of(const at::Tensor &x) { return x.is_cuda() ? x.device().index() : -1; }
 // has tells whether the kernels can read a tensor.
 inline bool has(const at::Tensor &x) { return x.scalar_type() == at::kBFloat16 && (x.is_cuda() || (x.is_cpu() && emulates())); }
-// keep_source keeps the kernels' source.
-void keep_source(std::string source);
+// keep_sources keeps the kernels' sources: what they share, and those of kernels.cu and of learn.cu.
+void keep_sources(const std::string &common, const std::string &kernels, const std::string &learn);
 
 }  // namespace valence::gpu
 

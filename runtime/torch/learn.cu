@@ -1,5 +1,5 @@
-// The way back through what lies between a model's products, to train in bfloat16 on a GPU. It follows kernels.cu in the same
-// program. Gradients of tokens are bfloat16, those of vectors float32; each number is summed in one order, so that a text's part does
+// The way back through what lies between a model's products, to train in bfloat16 on a GPU. It follows common.cu in a program of its
+// own, which is compiled when it is first asked for. Gradients of tokens are bfloat16, those of vectors float32; each number is summed in one order, so that a text's part does
 // not depend on the others, and comes out the same again.
 
 // valence_norm_back is the gradient dx for a gradient g of what valence_norm gives, a warp for each row.

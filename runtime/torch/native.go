@@ -49,7 +49,7 @@ func loadCUDA() error {
 	if msg := C.vl_load_cuda(); msg != nil {
 		return errors.New(C.GoString(msg))
 	}
-	giveSource()
+	giveSources()
 	return nil
 }
 

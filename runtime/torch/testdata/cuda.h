@@ -1,4 +1,4 @@
-// What kernels.cu and learn.cu need of CUDA, on the CPU: a block's threads are contexts of one thread, which change places where they
+// What the GPU's kernels need of CUDA, on the CPU: a block's threads are contexts of one thread, which change places where they
 // wait for each other, and blocks run one after the other. WIDTH is that of a head.
 #pragma once
 #include <setjmp.h>
@@ -107,7 +107,7 @@ float rsqrtf(float x) { return 1 / std::sqrt(x); }
 #define __logf std::log
 using std::min;
 
-// What kernels.cu has of the machine's own instructions.
+// What common.cu has of the machine's own instructions.
 #define EMULATED
 typedef unsigned u32;
 u32 rounded(float x) {
@@ -132,6 +132,7 @@ void multiply(float *c, const u32 *a, u32 b0, u32 b1) {
   together();
 }
 
+#include "../common.cu"
 #include "../kernels.cu"
 #include "../learn.cu"
 

@@ -35,7 +35,7 @@ func emulator(t testing.TB, width int) string {
 	_, here, _, _ := runtime.Caller(0)
 	dir := filepath.Dir(filepath.Dir(here))
 	sum := sha256.New()
-	for _, name := range []string{"testdata/emulator.cpp", "testdata/cuda.h", "kernels.cu", "learn.cu"} {
+	for _, name := range []string{"testdata/emulator.cpp", "testdata/cuda.h", "common.cu", "kernels.cu", "learn.cu"} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
