@@ -80,7 +80,7 @@ func TestGPULearnsAlone(t *testing.T) {
 	}
 }
 
-// TestGPUJudges has several sequences look at one text, and one text at which none does first.
+// TestGPUJudges has several sequences look at one text.
 func TestGPUJudges(t *testing.T) {
 	g := newGPUTest(t)
 	l := lesson(&fixture{model: g.exact}, 3)

@@ -340,8 +340,7 @@ int vl_gpu_pace(int device) {
 }
 
 int vl_gpu_fits(int device, int64_t d, int64_t width, int64_t ff) {
-  // bfloat16 has been in the matrix units since 8.0.
-  return guarded([&] { return int(gpu::sizes_fit(d, width, ff) && (device < 0 ? gpu::emulates() : gpu::capability(device) >= 80)); }, -1);
+  return guarded([&] { return int(gpu::sizes_fit(d, width, ff) && gpu::capable(device)); }, -1);
 }
 
 vl_gpu vl_gpu_new(const vl_gpu_weights *weights) {

@@ -155,8 +155,6 @@ std::map<std::pair<int, int64_t>, std::unique_ptr<Kernels>> all_kernels;
 
 }  // namespace
 
-bool emulates() { return emulator.run; }
-
 void emulate(const char *path) {
   Emulator made;
   if (path) {
@@ -167,6 +165,9 @@ void emulate(const char *path) {
   emulator = made;
 }
 
+namespace {
+
+// capability is a device's compute capability, such as 90.
 int capability(int device) {
   const auto &driver = Driver::get();
   int handle = 0, major = 0, minor = 0;
@@ -174,6 +175,18 @@ int capability(int device) {
   driver.check(driver.attribute(&major, 75, handle), "compute capability");  // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
   driver.check(driver.attribute(&minor, 76, handle), "compute capability");  // and _MINOR
   return 10 * major + minor;
+}
+
+}  // namespace
+
+bool capable(int device) {
+  if (device < 0) return emulator.run;
+  static std::mutex lock;
+  static std::map<int, bool> known;
+  std::lock_guard held(lock);
+  auto at = known.find(device);
+  if (at == known.end()) at = known.emplace(device, capability(device) >= 80).first;
+  return at->second;
 }
 
 void own_stream(int device) {
@@ -208,7 +221,7 @@ void Kernels::load(const std::string &source, Kernel first, Kernel end) const {
 }
 
 const Kernels &Kernels::of(int device, int64_t width) {
-  TORCH_CHECK(device >= 0 || (emulates() && emulator.width() == width), "gpu: kernels for heads of ", width, " on a CPU");
+  TORCH_CHECK(device >= 0 || (capable(device) && emulator.width() == width), "gpu: kernels for heads of ", width, " on a CPU");
   std::lock_guard held(kernels_lock);
   auto &kernels = all_kernels[{device, width}];
   if (!kernels) kernels = std::make_unique<Kernels>(device, width);

@@ -98,8 +98,9 @@ inline int64_t queries(int64_t longest) { return 16 * std::min<int64_t>(4, (long
 
 // sizes_fit tells whether the kernels can have states of d numbers, heads of a width and feed-forwards of ff.
 inline bool sizes_fit(int64_t d, int64_t width, int64_t ff) { return d % 32 == 0 && width % 16 == 0 && width <= 128 && ff % 8 == 0; }
-// capability is a device's compute capability, such as 90.
-int capability(int device);
+// capable tells whether a device can have the kernels: one of compute capability 8.0 or newer, whose matrix units have bfloat16, or the
+// CPU where it emulates one.
+bool capable(int device);
 // own_stream gives the calling thread a stream of its own among libtorch's, unless it has one.
 void own_stream(int device);
 // keep_pace waits until the device has done what the calling thread had queued before its last call.
@@ -107,12 +108,10 @@ void keep_pace(int device);
 // emulate has device -1, which is the CPU, run kernels as a shared library does that is for this, where there is no GPU to test
 // on; without a path no more.
 void emulate(const char *path);
-// emulates tells whether there is one.
-bool emulates();
 // index_of is the number of a tensor's device.
 inline int index_of(const at::Tensor &x) { return x.is_cuda() ? x.device().index() : -1; }
 // has tells whether the kernels can read a tensor.
-inline bool has(const at::Tensor &x) { return x.scalar_type() == at::kBFloat16 && (x.is_cuda() || (x.is_cpu() && emulates())); }
+inline bool has(const at::Tensor &x) { return x.scalar_type() == at::kBFloat16 && (x.is_cuda() || x.is_cpu()) && capable(index_of(x)); }
 // keep_sources keeps the kernels' sources: what they share, and those of kernels.cu and of learn.cu.
 void keep_sources(const std::string &common, const std::string &kernels, const std::string &learn);
 
