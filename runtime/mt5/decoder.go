@@ -109,7 +109,7 @@ func (p *pass) decoderBlock(x torch.Tensor, b block, n, l int64, before keyValue
 }
 
 func (p *pass) causalAttention(x torch.Tensor, a attention, n, l int64, before keyValue, bias torch.Tensor) (h torch.Tensor, seen keyValue) {
-	if p.isFlat() {
+	if p.texts.Defined() {
 		return p.flatAttention(x, a), keyValue{}
 	}
 	q := p.heads(p.project(x, a.q, p.sc), n, l)
@@ -121,7 +121,7 @@ func (p *pass) causalAttention(x torch.Tensor, a attention, n, l int64, before k
 }
 
 func (p *pass) crossAttention(x torch.Tensor, a attention, n, l int64, mem keyValue, mask torch.Tensor) torch.Tensor {
-	if mem.texts.Lengths != nil {
+	if mem.texts.Defined() {
 		q := p.project(x, a.q, p.sc)
 		return p.project(p.s.Attend(q, mem.k, mem.v, p.m.config.Heads, p.texts, mem.texts, mem.of, torch.Tensor{}), a.o, p.sc)
 	}

@@ -154,7 +154,7 @@ func (p *pass) encoderBlock(x torch.Tensor, b block, in inputs, bias torch.Tenso
 }
 
 func (p *pass) selfAttention(x torch.Tensor, a attention, in inputs, bias torch.Tensor) torch.Tensor {
-	if p.isFlat() {
+	if p.texts.Defined() {
 		return p.flatAttention(x, a)
 	}
 	q := p.heads(p.project(x, a.q, p.sc), in.rows, in.length)

@@ -66,22 +66,22 @@ func (b block) gpuFeedForward() torch.GPUFeedForward {
 // scoreOnGPU has the rows of each plan go through the model by themselves: those that the first
 // step answers in one call.
 func (m *Model) scoreOnGPU(s *torch.Scope, b *spec.Batch, plans []*plan, out [][]float32) error {
-	for i, p := range plans {
-		rows := p.alone(b)
-		score := m.scorePlans
-		if p.length == 1 {
-			score = m.scoreFirst
+	for _, p := range plans {
+		var err error
+		if rows := p.alone(b); p.length == 1 {
+			err = m.scoreFirst(s, rows, p, out)
+		} else {
+			err = m.scorePlans(s, rows, []*plan{p}, out)
 		}
-		if err := score(s, rows, plans[i:i+1], out); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// scoreFirst answers the one plan of plans for all rows of a batch, by the first step.
-func (m *Model) scoreFirst(s *torch.Scope, b *spec.Batch, plans []*plan, out [][]float32) error {
-	plan := plans[0]
+// scoreFirst answers a plan about all rows of a batch, by the first step.
+func (m *Model) scoreFirst(s *torch.Scope, b *spec.Batch, plan *plan, out [][]float32) error {
 	slots, err := m.table.place(s, b.Adapters)
 	if err != nil {
 		return err

@@ -25,8 +25,6 @@ type flat struct {
 	distances torch.Tensor // [H, 2n-1]
 }
 
-func (f flat) isFlat() bool { return f.texts.Lengths != nil }
-
 // noise is a pass's dropout; the zero noise drops nothing.
 type noise struct {
 	rate float64

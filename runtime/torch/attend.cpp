@@ -8,12 +8,15 @@ namespace valence {
 
 namespace {
 
+// kParts vectors of keys, or of numbers of a value, are worked on at a time: enough sums for an addition to end before the next.
+constexpr int kParts = 2;
+
 // scores_at is part of scores, for some vectors of keys from j on.
 template <int kSome>
 VECTOR void scores_at(const float *const *q, const float *turned, int64_t width, int64_t keys, int64_t j, float *s) {
   floats sum[kQueries][kSome] = {};
   for (int64_t d = 0; d < width; d++) {
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int p = 0; p < kSome; p++) {
       floats k;
       load(k, turned + d * keys + j + p * kLanes);
@@ -29,33 +32,26 @@ VECTOR void scores_at(const float *const *q, const float *turned, int64_t width,
 // scores is s [kQueries, keys]: the products of some queries with turned keys [width, keys].
 VECTOR void scores(const float *const *q, const float *turned, int64_t width, int64_t keys, float *s) {
   int64_t j = 0;
-  for (; j + 4 * kLanes <= keys; j += 4 * kLanes) scores_at<4>(q, turned, width, keys, j, s);
-  if (keys - j >= 2 * kLanes) scores_at<2>(q, turned, width, keys, j, s), j += 2 * kLanes;
+  for (; j + kParts * kLanes <= keys; j += kParts * kLanes) scores_at<kParts>(q, turned, width, keys, j, s);
   if (j < keys) scores_at<1>(q, turned, width, keys, j, s);
 }
 
-// Soft is what soften does for some queries: their bias by key, or null, and the next query's, of n keys.
-struct Soft {
-  const float *bias;
-  int64_t bias_stride, queries, n;
-};
-
-// soften makes s [kQueries, keys], of whose keys n count, exp(s + bias - largest), and by one over their sums, or 0 after the queries.
-// Queries are worked on side by side: each step of one waits for the step before it.
-VECTOR void soften(float *s, int64_t keys, const Soft &soft, float *by) {
+// soften makes s [kQueries, keys], scores of a head's queries from query on, of which the head's own keys count, exp(s + bias - largest), and
+// by one over their sums, or 0 after the last query. Queries are worked on side by side: each step of one waits for the step before it.
+VECTOR void soften(const Head &h, int64_t query, float *s, int64_t keys, float *by) {
   floats most[kQueries], sum[kQueries] = {}, v, b;
   float top[kQueries];
   for (int64_t i = 0; i < kQueries; i++) {
-    const float *bias = soft.bias && i < soft.queries ? soft.bias + i * soft.bias_stride : nullptr;
+    const float *bias = h.bias && query + i < h.queries ? h.bias + (query + i) * h.bias_stride : nullptr;
     float *row = s + i * keys;
     int64_t j = 0;
-    for (; bias && j + kLanes <= soft.n; j += kLanes) {
+    for (; bias && j + kLanes <= h.keys; j += kLanes) {
       load(v, row + j);
       load(b, bias + j);
       store(row + j, v + b);
     }
-    for (; bias && j < soft.n; j++) row[j] += bias[j];
-    for (j = soft.n; j < keys; j++) row[j] = -INFINITY;
+    for (; bias && j < h.keys; j++) row[j] += bias[j];
+    for (j = h.keys; j < keys; j++) row[j] = -INFINITY;
     load(most[i], row);
   }
   for (int64_t j = kLanes; j < keys; j += kLanes) {
@@ -80,7 +76,7 @@ VECTOR void soften(float *s, int64_t keys, const Soft &soft, float *by) {
     }
   }
 #pragma GCC unroll 4
-  for (int64_t i = 0; i < kQueries; i++) by[i] = i < soft.queries ? 1 / total(sum[i]) : 0;
+  for (int64_t i = 0; i < kQueries; i++) by[i] = query + i < h.queries ? 1 / total(sum[i]) : 0;
 }
 
 // copy is to [n] of from.
@@ -99,7 +95,7 @@ template <int kSome>
 VECTOR void mix_at(const float *s, int64_t keys, const float *by, const float *values, int64_t n, int64_t columns, int64_t d, float *out) {
   floats sum[kQueries][kSome] = {};
   for (int64_t j = 0; j < n; j++) {
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int p = 0; p < kSome; p++) {
       floats v;
       load(v, values + j * columns + d + p * kLanes);
@@ -115,8 +111,7 @@ VECTOR void mix_at(const float *s, int64_t keys, const float *by, const float *v
 // mix is out [kQueries, columns]: the sums of values [n, columns] weighted by s [kQueries, keys] and by.
 VECTOR void mix(const float *s, int64_t keys, const float *by, const float *values, int64_t n, int64_t columns, float *out) {
   int64_t d = 0;
-  for (; d + 4 * kLanes <= columns; d += 4 * kLanes) mix_at<4>(s, keys, by, values, n, columns, d, out);
-  if (columns - d >= 2 * kLanes) mix_at<2>(s, keys, by, values, n, columns, d, out), d += 2 * kLanes;
+  for (; d + kParts * kLanes <= columns; d += kParts * kLanes) mix_at<kParts>(s, keys, by, values, n, columns, d, out);
   if (d < columns) mix_at<1>(s, keys, by, values, n, columns, d, out);
 }
 
@@ -193,10 +188,6 @@ VECTOR void fetch(const Head &h, int64_t query) {
   }
 }
 
-VECTOR Soft soft(const Head &h, int64_t query, int64_t some) {
-  return {h.bias ? h.bias + query * h.bias_stride : nullptr, h.bias_stride, some, h.keys};
-}
-
 }  // namespace
 
 int64_t look_scratch(int64_t keys, int64_t width) { return kQueries * (whole(keys) + whole(width)); }
@@ -221,7 +212,7 @@ CLONES void look(const Head &h, const float *seen, float *scratch) {
     for (int64_t r = 0; r < kQueries; r++) q[r] = h.q + (r < some ? i + r : i) * h.q_stride;
     fetch(h, i + kQueries);
     scores(q, seen, h.width, keys, s);
-    soften(s, keys, soft(h, i, some), by);
+    soften(h, i, s, keys, by);
     mix(s, keys, by, values, n, columns, out);
     for (int64_t r = 0; r < some; r++) copy(out + r * columns, h.width, h.out + (i + r) * h.out_stride);
   }
@@ -258,7 +249,7 @@ CLONES void attend_back(const HeadBack &b, float *scratch) {
     scores(each_q, turned_k, width, keys, s);
     scores(each_g, turned_v, width, keys, t);
     float by[kQueries];
-    soften(s, keys, soft(h, i, some), by);
+    soften(h, i, s, keys, by);
     for (int64_t r = 0; r < kQueries; r++) slopes(s + r * keys, t + r * keys, by[r], keys);
     mix(t, keys, one, rows_k, n, columns, out);
     spread(s, keys, g, n, columns, dv);

@@ -72,6 +72,13 @@ static __device__ float warp_sum(float x) {
   return x;
 }
 
+// Numbers of vl_activation, but for SiLU's, and of GELU in its tanh approximation.
+constexpr int kReLU = 0, kGELU = 1;
+constexpr float kGELUBy = 1.5957691216057308f, kGELUCube = 0.044715f;
+
+// within is what x is multiplied by the logistic function of, in an activation other than ReLU: half of 1 + tanh(u) is that of 2 u.
+static __device__ float within(float x, int activation) { return activation == kGELU ? kGELUBy * (x + kGELUCube * x * x * x) : x; }
+
 constexpr int kKeys = 64;                        // of a tile
 constexpr int kRow = WIDTH + 8;                  // of a tile: a warp's reads of 8 rows then lie in different banks
 constexpr int kSteps = WIDTH / 16;               // of a product over a head's width

@@ -4,21 +4,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"valence/runtime/torch/torchtest"
 )
 
 // emulate compiles a program of testdata, which does by hand what this processor may lack,
 // and runs it.
 func emulate(t *testing.T, name string, flags ...string) {
 	t.Helper()
-	compiler, err := exec.LookPath("g++")
-	if err != nil {
-		t.Skip("there is no g++")
-	}
-	program := filepath.Join(t.TempDir(), "emulate")
-	flags = append(flags, "-std=c++20", "-O1", "-w", "-pthread", "-o", program, filepath.Join("testdata", name))
-	if out, err := exec.CommandContext(t.Context(), compiler, flags...).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	program := torchtest.Compile(t, filepath.Join("testdata", name), append(flags, "-O1")...)
 	if out, err := exec.CommandContext(t.Context(), program).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -8,8 +8,6 @@
 namespace valence::gpu {
 namespace {
 
-int64_t blocks(int64_t all, int64_t each) { return (all + each - 1) / each; }
-void *data(const at::Tensor &t) { return t.data_ptr(); }
 const Kernels &kernels(const at::Tensor &x) { return Kernels::any(index_of(x)); }
 
 // vectors are the rows of l, of which one may be for all.
@@ -117,8 +115,7 @@ const Kernels &kernels_for(const Looks &looks, const at::Tensor &q) { return Ker
 at::Tensor attend(const Looks &looks, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, at::Tensor *log) {
   auto y = at::empty_like(q);
   *log = at::empty({looks.heads, q.numel() / q.size(-1)}, q.options().dtype(at::kFloat));
-  int64_t each = queries(looks.longest_sequence);
-  kernels_for(looks, q).run(Kernel::kAttend, {blocks(looks.longest_sequence, each), looks.heads, looks.sequences}, unsigned(2 * each), attention(looks, q, k, v, y, *log));
+  kernels_for(looks, q).attend(Kernel::kAttend, looks.longest_sequence, looks.heads, looks.sequences, attention(looks, q, k, v, y, *log));
   return y;
 }
 
@@ -128,9 +125,8 @@ void attend_back(const Looks &looks, const at::Tensor &g, const at::Tensor &q, c
   auto along = at::empty_like(log);
   AttentionBack b{attention(looks, q, k, v, y, log), data(g), along.data_ptr<float>(), data(*dq), data(*dk), data(*dv)};
   const auto &kernels = kernels_for(looks, q);
-  int64_t by_query = queries(looks.longest_sequence), by_key = queries(looks.longest_text);
-  kernels.run(Kernel::kAttendQueries, {blocks(looks.longest_sequence, by_query), looks.heads, looks.sequences}, unsigned(2 * by_query), b);
-  kernels.run(Kernel::kAttendKeys, {blocks(looks.longest_text, by_key), looks.heads, looks.texts}, unsigned(2 * by_key), b);
+  kernels.attend(Kernel::kAttendQueries, looks.longest_sequence, looks.heads, looks.sequences, b);
+  kernels.attend(Kernel::kAttendKeys, looks.longest_text, looks.heads, looks.texts, b);
 }
 
 }  // namespace valence::gpu

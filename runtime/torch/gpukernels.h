@@ -46,6 +46,9 @@ struct AttentionBack {
   void *dq, *dk, *dv;
 };
 
+inline void *data(const at::Tensor &t) { return t.data_ptr(); }
+inline int64_t blocks(int64_t all, int64_t each) { return (all + each - 1) / each; }
+
 // Grid is a number of blocks in each direction.
 struct Grid {
   int64_t x, y = 1, z = 1;
@@ -63,6 +66,14 @@ class Kernels {
   void run(Kernel kernel, Grid grid, unsigned threads, Args... args) const {
     void *at[] = {&args...};
     if (grid.x * grid.y * grid.z > 0) launch(kernel, grid, threads, at);
+  }
+
+  // attend queues a kernel of an attention, whose blocks have up to 64 rows of the longest of n sequences or texts, by heads, and two
+  // threads for each row.
+  template <class Args>
+  void attend(Kernel kernel, int64_t longest, int64_t heads, int64_t n, Args args) const {
+    int64_t rows = 16 * std::min<int64_t>(4, blocks(longest, 16));
+    run(kernel, {blocks(longest, rows), heads, n}, unsigned(2 * rows), args);
   }
 
   Kernels(int device, int64_t width);
@@ -92,9 +103,7 @@ class Record {
 };
 
 // threads are as many as a block needs for a row of d numbers, by 8.
-inline unsigned threads(int64_t d) { return unsigned(std::min<int64_t>(256, (d + 255) / 256 * 32)); }
-// queries are how many of a sequence's a block of an attention has, whose threads are twice as many.
-inline int64_t queries(int64_t longest) { return 16 * std::min<int64_t>(4, (longest + 15) / 16); }
+inline unsigned threads(int64_t d) { return unsigned(std::min<int64_t>(256, blocks(d, 256) * 32)); }
 
 // sizes_fit tells whether the kernels can have states of d numbers, heads of a width and feed-forwards of ff.
 inline bool sizes_fit(int64_t d, int64_t width, int64_t ff) { return d % 32 == 0 && width % 16 == 0 && width <= 128 && ff % 8 == 0; }

@@ -10,12 +10,8 @@
 namespace valence::gpu {
 namespace {
 
-void *data(const at::Tensor &t) { return t.data_ptr(); }
-
 void multiply(at::Tensor to, const at::Tensor &a, const at::Tensor &b) { at::mm_out(to, a, b); }
 void multiply_each(at::Tensor to, const at::Tensor &a, const at::Tensor &b) { at::bmm_out(to, a, b); }
-
-int64_t blocks(int64_t all, int64_t each) { return (all + each - 1) / each; }
 
 constexpr int64_t kAligned = 256;
 
@@ -115,8 +111,7 @@ void Pass::attention(const EncoderLayer &layer) {
   a.slots = in.text_slots, a.start = a.keys = in.start;
   a.distances = w.distances.const_data_ptr<float>(), a.reach = int(w.reach()), a.sequences = int(in.texts);
   a.y = data(mixed), a.inner = inner;
-  int64_t each = queries(in.longest);
-  kernels.run(Kernel::kAttend, {blocks(in.longest, each), w.heads, in.texts}, unsigned(2 * each), a);
+  kernels.attend(Kernel::kAttend, in.longest, w.heads, in.texts, a);
   add(mixed, layer.o, layer.by_o);
 }
 

@@ -19,7 +19,7 @@ using Lengths = std::vector<int64_t>;
 using Maybe = std::optional<at::Tensor>;  // as autograd has them
 
 Texts texts_of(const Lengths &lengths) { return {lengths.data(), int(lengths.size())}; }
-Texts saved_texts(AutogradContext *ctx, const char *name = "lengths") { return texts_of(ctx->saved_data[name].toIntVector()); }
+Texts saved_texts(AutogradContext *ctx) { return texts_of(ctx->saved_data["lengths"].toIntVector()); }
 
 // lengths_of are those of the texts that have vectors l, which may be one for all.
 Lengths lengths_of(const at::Tensor &x, const at::Tensor &l, const int64_t *lengths, int texts, const Maybe &places) {

@@ -45,12 +45,10 @@ extern "C" __global__ void valence_scale(const bf16 *x, i64 x_step, bf16 *y, i64
   }
 }
 
-// Numbers of vl_activation.
+// activated is an activation of x.
 static __device__ float activated(float x, int activation) {
-  if (activation == 0) return fmaxf(x, 0);
-  // Half of 1 + tanh(u) is the logistic function of 2 u.
-  float u = activation == 1 ? 1.5957691216057308f * (x + 0.044715f * x * x * x) : x;
-  return x / (1 + __expf(-u));
+  if (activation == kReLU) return fmaxf(x, 0);
+  return x / (1 + __expf(-within(x, activation)));
 }
 
 // valence_gate is y = f(h) u l of rows [d], a block for each, or f(h) l where u is null: h and u have a step from row to row. l is

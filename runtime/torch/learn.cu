@@ -58,13 +58,12 @@ extern "C" __global__ void __launch_bounds__(256) valence_scale_back(const bf16 
 
 // slope gives an activation f(x) and its derivative.
 static __device__ float slope(float x, int activation, float *f) {
-  if (activation == 0) {
+  if (activation == kReLU) {
     *f = fmaxf(x, 0);
     return x > 0;
   }
-  bool gelu = activation == 1;
-  float u = gelu ? 1.5957691216057308f * (x + 0.044715f * x * x * x) : x, du = gelu ? 1.5957691216057308f * (1 + 0.134145f * x * x) : 1;
-  float by = 1 / (1 + __expf(-u));
+  float du = activation == kGELU ? kGELUBy * (1 + 3 * kGELUCube * x * x) : 1;
+  float by = 1 / (1 + __expf(-within(x, activation)));
   *f = x * by;
   return by + *f * (1 - by) * du;
 }

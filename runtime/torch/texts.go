@@ -9,6 +9,9 @@ type Texts struct {
 	places  Tensor  // on a GPU
 }
 
+// Defined tells whether texts lie end to end.
+func (t Texts) Defined() bool { return t.Lengths != nil }
+
 // Texts gives texts of the given lengths, whose tokens are in float32 on a CPU, or in bfloat16
 // on a GPU.
 func (s *Scope) Texts(lengths []int64, onGPU bool) Texts {

@@ -48,35 +48,43 @@ func emulator(t testing.TB, width int) string {
 	}
 	made := filepath.Join(cache, "valence", "emulator", hex.EncodeToString(sum.Sum(nil)[:8])+"-"+strconv.Itoa(width)+".so")
 	if _, err := os.Stat(made); err != nil {
-		compile(t, filepath.Join(dir, "testdata", "emulator.cpp"), width, made)
+		part := Compile(t, filepath.Join(dir, "testdata", "emulator.cpp"), "-DWIDTH="+strconv.Itoa(width), "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
+		keep(t, part, made)
 	}
 	return made
 }
 
-func compile(t testing.TB, source string, width int, to string) {
+// keep moves a file to where others may look for it meanwhile, or be about to make the same.
+func keep(t testing.TB, part, to string) {
 	t.Helper()
-	compiler, err := exec.LookPath("g++")
-	if err != nil {
-		t.Skip("there is no g++")
-	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	part := filepath.Join(t.TempDir(), "emulator.so")
-	out, err := exec.CommandContext(t.Context(), compiler, "-DWIDTH="+strconv.Itoa(width), "-std=c++20", "-O2", "-w", "-shared", "-fPIC", "-fvisibility=hidden",
-		"-o", part, source).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	whole, err := os.ReadFile(part)
 	if err != nil {
 		t.Fatal(err)
 	}
-	near := to + strconv.Itoa(os.Getpid()) // another process may make the same
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	near := to + strconv.Itoa(os.Getpid())
 	if err := os.WriteFile(near, whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(near, to); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Compile compiles what does by hand what a machine lacks, and gives the result's path. It skips
+// the test where there is no compiler.
+func Compile(t testing.TB, source string, flags ...string) string {
+	t.Helper()
+	compiler, err := exec.LookPath("g++")
+	if err != nil {
+		t.Skip("there is no g++")
+	}
+	made := filepath.Join(t.TempDir(), "emulate")
+	flags = append(flags, "-std=c++20", "-w", "-o", made, source)
+	if out, err := exec.CommandContext(t.Context(), compiler, flags...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return made
 }
