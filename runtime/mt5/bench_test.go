@@ -12,10 +12,12 @@ import (
 	"valence/runtime/mt5/checkpoint"
 	"valence/runtime/mt5/spec"
 	"valence/runtime/torch"
+	"valence/runtime/torch/torchtest"
 )
 
 // loadBuiltin loads the builtin base for a benchmark, or that in the folder which
-// VALENCE_BASE names, in the format VALENCE_DTYPE or in float32.
+// VALENCE_BASE names: on the CPU in the format VALENCE_DTYPE or in float32, on a GPU
+// that VALENCE_TEST_DEVICE names in bfloat16, as a server does.
 func loadBuiltin(b *testing.B) *Model {
 	b.Helper()
 	base, err := checkpoint.OpenFS("builtin", builtin.Base())
@@ -25,8 +27,13 @@ func loadBuiltin(b *testing.B) *Model {
 	if err != nil {
 		b.Fatal(err)
 	}
-	thread := torch.Start(torch.Options{Device: torch.CPU})
-	m, err := Load(b.Context(), thread, base.Config, base, Options{DType: torch.Float32, Packed: benchFormat()})
+	options := Options{DType: torch.Float32, Packed: benchFormat()}
+	device := torchtest.Device(b)
+	if device.IsCUDA() {
+		options = Options{DType: torch.BFloat16}
+	}
+	thread := torch.Start(torch.Options{Device: device})
+	m, err := Load(b.Context(), thread, base.Config, base, options)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -142,7 +142,7 @@ func (p *pass) scaledOut(x torch.Tensor, l linear) torch.Tensor {
 	if p.sc.out == nil || !p.sc.out[l.id].Defined() {
 		return x
 	}
-	return p.s.Scale(x, p.sc.out[l.id], torch.Texts{})
+	return p.s.Scale(x, p.sc.out[l.id], nil)
 }
 
 // scaledIn is x [N, H, D] times the vector that scales a projection's input, if any.
@@ -150,5 +150,5 @@ func (p *pass) scaledIn(x torch.Tensor, l linear) torch.Tensor {
 	if p.sc.in == nil || !p.sc.in[l.id].Defined() {
 		return x
 	}
-	return p.s.Scale(x, p.sc.in[l.id], torch.Texts{})
+	return p.s.Scale(x, p.sc.in[l.id], nil)
 }

@@ -52,8 +52,8 @@ func (m *Model) gpuWeights() *torch.GPUWeights {
 	}
 	for _, b := range m.decoder.blocks {
 		w.Decoder = append(w.Decoder, torch.GPUDecoderLayer{
-			SelfNorm: b.selfNorm, SelfV: b.self.v.w, SelfO: b.self.o.w,
-			Norm: b.crossNorm, Q: b.cross.q.w, K: b.cross.k.w, V: b.cross.v.w, O: b.cross.o.w, FF: b.gpuFeedForward(),
+			SelfNorm: b.selfNorm, SelfQKV: b.self.qkv, SelfO: b.self.o.w,
+			Norm: b.crossNorm, Q: b.cross.q.w, KV: b.cross.kv, O: b.cross.o.w, FF: b.gpuFeedForward(),
 		})
 	}
 	return w

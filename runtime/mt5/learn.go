@@ -84,7 +84,7 @@ func (m *Model) study(ctx context.Context, l *spec.Lesson) (*study, error) {
 	}
 	st := &study{m: m, ctx: ctx, lesson: l, layout: newLayout(m.config), plan: &plan{}}
 	// What is dropped, and what libtorch's own operators compute, is padded.
-	st.flat = l.Dropout == 0 && (m.gpu.Defined() || m.dtype == torch.Float32 && !m.thread.Device().IsCUDA())
+	st.flat = l.Dropout == 0 && m.dtype == torch.Float32 && !m.thread.Device().IsCUDA()
 	if err := st.layout.widen(l.Sites); err != nil {
 		return nil, err
 	}
@@ -163,6 +163,9 @@ func (m *Model) checkChoice(c spec.Choice) error {
 // forward runs the encoder and the decoder: [sequences, length, D], or [1, sequences * length,
 // D] where they lie end to end.
 func (st *study) forward() (*value, error) {
+	if st.onGPU() {
+		return st.forwardOnGPU()
+	}
 	if err := st.begin(); err != nil {
 		return nil, err
 	}
@@ -214,7 +217,7 @@ func (st *study) decode(states *value) (*value, error) {
 		x := p.embed(p.s.Int64s(st.plan.ids(m.config.StartID), n, l))
 		if st.flat {
 			distances = st.distances(p.s, &m.decoder, l)
-			sequences = st.endToEnd(p.s, slices.Repeat([]int64{l}, int(n)))
+			sequences = slices.Repeat([]int64{l}, int(n))
 			return p.s.Reshape(x, 1, n*l, -1)
 		}
 		mask = st.keep(p.s, p.spread(st.in.mask, st.index))

@@ -105,6 +105,8 @@ func (l *loader) attention(path string, k, v *byHead) attention {
 	}
 	if k == nil {
 		a.qkv = l.join(&a.q, &a.k, &a.v)
+	} else {
+		a.kv = l.join(&a.k, &a.v)
 	}
 	return a
 }

@@ -123,7 +123,7 @@ type linear struct {
 
 type attention struct {
 	q, k, v, o linear
-	qkv        torch.Tensor // [3 inner, D]: q, k and v are its parts, where the model has a GPU's forward and they have one input
+	qkv, kv    torch.Tensor // [3 inner, D] and [2 inner, D], where the model has a GPU's forward: parts are q, k and v, or k and v that have another input
 }
 
 // feedForward is gated (wi0, wi1, wo) or plain (wi0, wo).

@@ -17,7 +17,7 @@ type study struct {
 	layout layout
 	plan   *plan
 	learn  bool // gradients will be wanted
-	flat   bool // texts and sequences lie end to end, and vectors stay float32
+	flat   bool // texts and sequences lie end to end
 
 	own     *torch.Scope // what lives from one turn to the next
 	in      inputs
@@ -30,7 +30,9 @@ type study struct {
 	losses  torch.Tensor // of the choices, in the order in which the head answers them
 
 	stretches []*stretch
-	watch     func() // if any, called before each turn
+	gpu       torch.GPULesson // what goes by the GPU's own kernels, where it has them
+	states    *value          // its result
+	watch     func()          // if any, called before each turn
 }
 
 // value is a tensor between two stretches of the model.
@@ -72,14 +74,14 @@ func (st *study) begin() error {
 			all = append(all, v...)
 		}
 		n, width := int64(len(l.Rows)), int64(st.layout.width)
-		if st.flat {
+		st.rows = st.plan.rows(len(l.Rows))
+		if st.flat || st.onGPU() {
 			st.in = measure(ids)
-			st.texts = st.endToEnd(s, st.in.lengths)
+			st.texts = st.in.lengths
 		} else {
 			st.in = p.pad(ids)
 			st.in.mask = st.keep(s, st.in.mask)
 		}
-		st.rows = st.plan.rows(len(l.Rows))
 		st.index = st.keep(s, p.index(st.rows))
 		table := s.Float32s(all, int64(len(l.Vectors)), width)
 		st.vectors = st.keep(s, s.IndexSelect(table, 0, s.Int64s(runs, n)))
@@ -91,10 +93,8 @@ func (st *study) begin() error {
 	})
 }
 
-// endToEnd are texts of the given lengths.
-func (st *study) endToEnd(s *torch.Scope, lengths []int64) torch.Texts {
-	return s.GiveTexts(st.own, s.Texts(lengths, st.m.gpu.Defined()))
-}
+// onGPU tells whether the lesson goes by the GPU's own kernels, which drop nothing.
+func (st *study) onGPU() bool { return st.m.gpu.Defined() && st.lesson.Dropout == 0 }
 
 // keep gives a tensor of a turn to the study.
 func (st *study) keep(s *torch.Scope, t torch.Tensor) torch.Tensor { return s.Give(st.own, t) }
@@ -150,10 +150,7 @@ func (st *study) enter(s *torch.Scope, str *stretch) (*pass, []torch.Tensor) {
 		if st.learn {
 			v = st.leaf(s, str, v)
 		}
-		if !st.flat {
-			v = s.To(v, st.m.dtype)
-		}
-		p.sc.set(c, v)
+		p.sc.set(c, s.To(v, st.m.dtype))
 	}
 	return p, x
 }
@@ -180,6 +177,9 @@ func (st *study) back(slope torch.Tensor) error {
 		if err != nil {
 			return err
 		}
+	}
+	if st.gpu.Defined() {
+		return st.backOnGPU()
 	}
 	return nil
 }

@@ -18,77 +18,6 @@
 namespace valence::gpu {
 namespace {
 
-const at::Tensor &matrix(vl_tensor tensor, at::IntArrayRef sizes, const char *what) {
-  TORCH_CHECK(tensor, "gpu: ", what, " is missing");
-  const auto &t = ref(tensor);
-  TORCH_CHECK(has(t) && t.is_contiguous() && t.sizes() == sizes, "gpu: ", what, " is ", t.scalar_type(), " ",
-              t.sizes(), " on ", t.device(), ", not bfloat16 ", sizes, " on a GPU");
-  return t;
-}
-
-}  // namespace
-
-Weights::Weights(const vl_gpu_weights &from)
-    : device(index_of(ref(from.embeddings))),
-      heads(from.heads),
-      gated(from.gated),
-      activation(from.activation),
-      start(from.start),
-      eps(float(from.eps)),
-      head_scale(float(from.head_scale)) {
-  TORCH_CHECK(from.encoder_layers > 0 && from.decoder_layers > 0, "gpu: a stack has no layers");
-  int64_t vocabulary = ref(from.embeddings).size(0), parts = gated ? 2 : 1;
-  d = ref(from.embeddings).size(1);
-  width = ref(from.encoder[1]).size(0) / 3 / heads;
-  ff = ref(from.encoder[4]).size(0) / parts;
-  TORCH_CHECK(sizes_fit(d, width, ff), "gpu: states of ", d, ", feed-forwards of ", ff, " and heads of ", width);
-  embeddings = matrix(from.embeddings, {vocabulary, d}, "embeddings");
-  head = matrix(from.head, {vocabulary, d}, "head");
-  encoder_norm = matrix(from.encoder_norm, {d}, "norm");
-  decoder_norm = matrix(from.decoder_norm, {d}, "norm");
-  auto feed_forward = [&](const vl_tensor *t) {
-    return FeedForward{matrix(t[0], {d}, "norm"), matrix(t[1], {parts * ff, d}, "wi"), matrix(t[2], {d, ff}, "wo"), {}, {}, {}};
-  };
-  for (int i = 0; i < from.encoder_layers; i++) {
-    const auto *t = from.encoder + i * vl_encoder_parts;
-    encoder.push_back({matrix(t[0], {d}, "norm"), matrix(t[1], {3 * inner(), d}, "qkv"), matrix(t[2], {d, inner()}, "o"), {}, {}, {}, {}, feed_forward(t + 3)});
-  }
-  for (int i = 0; i < from.decoder_layers; i++) {
-    const auto *t = from.decoder + i * vl_decoder_parts;
-    decoder.push_back({matrix(t[0], {d}, "norm"), matrix(t[1], {inner(), d}, "v"), matrix(t[2], {d, inner()}, "o"), matrix(t[3], {d}, "norm"),
-                       matrix(t[4], {inner(), d}, "q"), matrix(t[5], {inner(), d}, "k"), matrix(t[6], {inner(), d}, "v"), matrix(t[7], {d, inner()}, "o"),
-                       {}, {}, {}, {}, {}, {}, feed_forward(t + 8)});
-  }
-}
-
-namespace {
-
-// give tells the projections of a model where their vectors are, in the order that vl_gpu_adapters has.
-void give(Weights &w, const int64_t *columns, int projections) {
-  const auto *end = columns + 2 * projections;
-  auto next = [&](Scales *to) {
-    TORCH_CHECK(columns < end, "gpu: columns for ", projections, " projections are too few");
-    Scales s{columns[0], columns[1]};
-    TORCH_CHECK((s.in < 0 || s.in % 4 == 0) && (s.out < 0 || s.out % 4 == 0), "gpu: columns ", s.in, " and ", s.out, " are not aligned");
-    if (to) *to = s;
-    columns += 2;
-  };
-  auto feed_forward = [&](FeedForward &ff) {
-    next(&ff.by_wi0);
-    if (w.gated) next(&ff.by_wi1);
-    next(&ff.by_wo);
-  };
-  for (auto &l : w.encoder) {
-    for (auto *s : {&l.by_q, &l.by_k, &l.by_v, &l.by_o}) next(s);
-    feed_forward(l.ff);
-  }
-  for (auto &l : w.decoder) {
-    for (auto *s : {static_cast<Scales *>(nullptr), static_cast<Scales *>(nullptr), &l.by_self_v, &l.by_self_o, &l.by_q, &l.by_k, &l.by_v, &l.by_o}) next(s);
-    feed_forward(l.ff);
-  }
-  TORCH_CHECK(columns == end, "gpu: columns for ", projections, " projections are too many");
-}
-
 // The most tokens and texts of a batch that is recorded, and the most records. Larger batches take the GPU longer than queueing.
 constexpr int64_t kRecordedTokens = 4096, kRecordedTexts = 256, kMostRecords = 96;
 // The most tokens of the head that a recorded batch may ask for.
@@ -128,7 +57,8 @@ struct Shape {
 class Model {
  public:
   explicit Model(const vl_gpu_weights &from) : w(from) { Kernels::of(w.device, w.width); }
-  c10::Device device() const { return w.device < 0 ? c10::Device(at::kCPU) : c10::Device(at::kCUDA, w.device); }
+  c10::Device device() const { return device_of(w.device); }
+  const Weights &weights() const { return w; }
 
   void adapters(vl_tensor table, const int64_t *columns, int projections, const at::Tensor &distances) {
     records.clear();
@@ -136,7 +66,7 @@ class Model {
                 distances.sizes());
     w.distances = distances;
     w.table = nullptr;
-    give(w, columns, projections);
+    w.place(columns, projections);
     if (!table) return;
     const auto &t = ref(table);
     TORCH_CHECK(t.device() == device() && t.scalar_type() == at::kFloat && t.is_contiguous() && t.size(1) % 4 == 0, "gpu: table ", t.sizes());
@@ -302,6 +232,9 @@ class Model {
 };
 
 }  // namespace
+
+const Weights &weights(vl_gpu model) { return static_cast<Model *>(model)->weights(); }
+
 }  // namespace valence::gpu
 
 using namespace valence;

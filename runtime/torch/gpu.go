@@ -97,12 +97,12 @@ type GPUEncoderLayer struct {
 	FF           GPUFeedForward
 }
 
-// GPUDecoderLayer is for a start token alone: of the self-attention values and output, and of
-// the attention to the encoder's states all four.
+// GPUDecoderLayer has the self-attention's QKV and O as an encoder's layer, and of the attention
+// to the encoder's states Q [H*K, D], KV [2 H*K, D] and O.
 type GPUDecoderLayer struct {
-	SelfNorm, SelfV, SelfO Tensor
-	Norm, Q, K, V, O       Tensor
-	FF                     GPUFeedForward
+	SelfNorm, SelfQKV, SelfO Tensor
+	Norm, Q, KV, O           Tensor
+	FF                       GPUFeedForward
 }
 
 // GPU is a model's forward on a GPU up to the decoder's first step, queued as a whole. It
@@ -146,7 +146,7 @@ func (w *GPUWeights) handles() (encoder, decoder []Tensor) {
 		encoder = append(encoder, l.Norm, l.QKV, l.O, l.FF.Norm, l.FF.WI, l.FF.WO)
 	}
 	for _, l := range w.Decoder {
-		decoder = append(decoder, l.SelfNorm, l.SelfV, l.SelfO, l.Norm, l.Q, l.K, l.V, l.O, l.FF.Norm, l.FF.WI, l.FF.WO)
+		decoder = append(decoder, l.SelfNorm, l.SelfQKV, l.SelfO, l.Norm, l.Q, l.KV, l.O, l.FF.Norm, l.FF.WI, l.FF.WO)
 	}
 	return encoder, decoder
 }

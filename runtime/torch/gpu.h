@@ -23,8 +23,9 @@ int vl_gpu_pace(int device);
 // -1 on an error.
 int vl_gpu_fits(int device, int64_t d, int64_t width, int64_t ff);
 
-// Matrices are [out, in]. Those of one input are joined: qkv is [3 inner, d], and wi [2 ff, d] where it is gated, else [ff, d].
-enum { vl_encoder_parts = 6, vl_decoder_parts = 11 };
+// Matrices are [out, in]. Those of one input are joined: qkv is [3 inner, d], kv [2 inner, d], and wi [2 ff, d] where it is gated, else
+// [ff, d].
+enum { vl_encoder_parts = 6, vl_decoder_parts = 10 };
 typedef struct {
   int encoder_layers, decoder_layers, heads, gated, activation;
   int32_t start;  // the decoder's start token
@@ -32,7 +33,7 @@ typedef struct {
   vl_tensor embeddings, head;            // [vocabulary, d]
   vl_tensor encoder_norm, decoder_norm;  // [d], the final ones
   const vl_tensor *encoder;              // of each layer: norm, qkv, o; norm, wi, wo
-  const vl_tensor *decoder;              // of each layer: norm, self v, self o; norm, q, k, v, o; norm, wi, wo
+  const vl_tensor *decoder;              // of each layer: norm, qkv, o; norm, q, kv, o; norm, wi, wo
 } vl_gpu_weights;
 
 typedef void *vl_gpu;

@@ -44,6 +44,7 @@ struct AttentionBack {
   const void *g;
   float *along;
   void *dq, *dk, *dv;
+  int64_t dq_step, dkv_step;
 };
 
 inline void *data(const at::Tensor &t) { return t.data_ptr(); }
@@ -119,6 +120,7 @@ void keep_pace(int device);
 void emulate(const char *path);
 // index_of is the number of a tensor's device.
 inline int index_of(const at::Tensor &x) { return x.is_cuda() ? x.device().index() : -1; }
+inline c10::Device device_of(int index) { return index < 0 ? c10::Device(at::kCPU) : c10::Device(at::kCUDA, index); }
 // has tells whether the kernels can read a tensor.
 inline bool has(const at::Tensor &x) { return x.scalar_type() == at::kBFloat16 && (x.is_cuda() || x.is_cpu()) && capable(index_of(x)); }
 // keep_sources keeps the kernels' sources: what they share, and those of kernels.cu and of learn.cu.

@@ -102,17 +102,17 @@ void Pass::feed_forward(const FeedForward &ff) {
   add(y, ff.wo, {-1, ff.by_wo.out});
 }
 
-void Pass::attention(const EncoderLayer &layer) {
+void Pass::attention(const SelfAttention &self) {
   int64_t rows = x.size(0), inner = w.inner();
   auto all = room.take({rows, 3 * inner}), mixed = room.take({rows, inner});
-  joined(norm(layer.norm), layer.qkv, {layer.by_q, layer.by_k, layer.by_v}, all);
+  joined(norm(self.norm), self.qkv, {self.by_q, self.by_k, self.by_v}, all);
   auto part = [&](int64_t i) { return static_cast<char *>(data(all)) + i * inner * all.element_size(); };
-  Attention a{part(0), part(1), part(2), 3 * inner, 3 * inner, {vectors(layer.by_q.out), vectors(layer.by_k.out), vectors(layer.by_v.out)}};
+  Attention a{part(0), part(1), part(2), 3 * inner, 3 * inner, {vectors(self.by_q.out), vectors(self.by_k.out), vectors(self.by_v.out)}};
   a.slots = in.text_slots, a.start = a.keys = in.start;
   a.distances = w.distances.const_data_ptr<float>(), a.reach = int(w.reach()), a.sequences = int(in.texts);
   a.y = data(mixed), a.inner = inner;
   kernels.attend(Kernel::kAttend, in.longest, w.heads, in.texts, a);
-  add(mixed, layer.o, layer.by_o);
+  add(mixed, self.o, self.by_o);
 }
 
 at::Tensor Pass::states() {
@@ -121,7 +121,7 @@ at::Tensor Pass::states() {
   kernels.run(Kernel::kEmbed, {in.tokens}, threads(w.d), data(w.embeddings), in.ids, 0, data(x), int(w.d));
   for (const auto &layer : w.encoder) {
     auto mark = room.mark();
-    attention(layer);
+    attention(layer.self);
     room.rewind(mark);
     feed_forward(layer.ff);
     room.rewind(mark);
@@ -129,16 +129,16 @@ at::Tensor Pass::states() {
   return norm(w.encoder_norm);
 }
 
-// self is the self-attention of the only token.
-void Pass::self(const DecoderLayer &layer) {
-  add(projected(norm(layer.self_norm), layer.self_v, layer.by_self_v), layer.self_o, layer.by_self_o);
+// only is the self-attention of an only token, whose value is all that it gets.
+void Pass::only(const SelfAttention &self) {
+  add(projected(norm(self.norm), self.qkv.narrow(0, 2 * w.inner(), w.inner()), self.by_v), self.o, self.by_o);
 }
 
 // by_head is t [texts, heads * n] as [heads, texts, n].
 at::Tensor Pass::by_head(const at::Tensor &t) const { return t.view({in.texts, w.heads, -1}).transpose(0, 1); }
 
 // cross looks at the states themselves: the query goes through the keys' matrix, and the weighted sum of states through the values'.
-void Pass::cross(const DecoderLayer &layer, const at::Tensor &states) {
+void Pass::cross(const CrossAttention &cross, const at::Tensor &states) {
   struct {
     void *u, *x;
     const int *start;
@@ -148,21 +148,21 @@ void Pass::cross(const DecoderLayer &layer, const at::Tensor &states) {
     void *y;
   } look;
   int64_t n = in.texts, d = w.d, tiles = blocks(w.heads, 16);
-  auto q = projected(norm(layer.norm), layer.q, layer.by_q);
-  auto k = layer.k.view({w.heads, w.width, d}), v = layer.v.view({w.heads, w.width, d});
-  if (auto l = vectors(layer.by_k.out)) scale(q, l);
+  auto q = projected(norm(cross.norm), cross.q, cross.by_q);
+  auto k = cross.kv.narrow(0, 0, w.inner()).view({w.heads, w.width, d}), v = cross.kv.narrow(0, w.inner(), w.inner()).view({w.heads, w.width, d});
+  if (auto l = vectors(cross.by_k.out)) scale(q, l);
   auto u = room.take({n, w.heads, d}), sum = room.take({n, w.heads, d}), scores = room.take({n, w.heads, in.longest}, at::kFloat);
   auto rows = [&](const at::Tensor &t) { return t.view({n * w.heads, d}); };
   multiply_each(by_head(u), by_head(q), k);
-  if (auto l = vectors(layer.by_k.in)) scale(rows(u), l, w.heads);
+  if (auto l = vectors(cross.by_k.in)) scale(rows(u), l, w.heads);
   look = {data(u), data(states), in.start, int(w.heads), int(d), data(scores), int(in.longest), data(sum)};
   kernels.run(Kernel::kScores, {blocks(in.longest, 32), n, tiles}, 128, look);
   kernels.run(Kernel::kSum, {blocks(d, 64), n, tiles}, 128, look);
-  if (auto l = vectors(layer.by_v.in)) scale(rows(sum), l, w.heads);
+  if (auto l = vectors(cross.by_v.in)) scale(rows(sum), l, w.heads);
   auto mixed = room.take({n, w.inner()});
   multiply_each(by_head(mixed), by_head(sum), v.transpose(1, 2));
-  if (auto l = vectors(layer.by_v.out)) scale(mixed, l);
-  add(mixed, layer.o, layer.by_o);
+  if (auto l = vectors(cross.by_v.out)) scale(mixed, l);
+  add(mixed, cross.o, cross.by_o);
 }
 
 at::Tensor Pass::first(const at::Tensor &states) {
@@ -171,9 +171,9 @@ at::Tensor Pass::first(const at::Tensor &states) {
   kernels.run(Kernel::kEmbed, {in.texts}, threads(w.d), data(w.embeddings), static_cast<const int *>(nullptr), w.start, data(x), int(w.d));
   for (const auto &layer : w.decoder) {
     auto mark = room.mark();
-    self(layer);
+    only(layer.self);
     room.rewind(mark);
-    cross(layer, states);
+    cross(layer.cross, states);
     room.rewind(mark);
     feed_forward(layer.ff);
     room.rewind(mark);

@@ -22,15 +22,24 @@ struct FeedForward {
   Scales by_wi0, by_wi1, by_wo;
 };
 
-struct EncoderLayer {
+struct SelfAttention {
   at::Tensor norm, qkv, o;
   Scales by_q, by_k, by_v, by_o;
+};
+
+struct CrossAttention {
+  at::Tensor norm, q, kv, o;
+  Scales by_q, by_k, by_v, by_o;
+};
+
+struct EncoderLayer {
+  SelfAttention self;
   FeedForward ff;
 };
 
 struct DecoderLayer {
-  at::Tensor self_norm, self_v, self_o, norm, q, k, v, o;
-  Scales by_self_v, by_self_o, by_q, by_k, by_v, by_o;
+  SelfAttention self;
+  CrossAttention cross;
   FeedForward ff;
 };
 
@@ -48,9 +57,14 @@ struct Weights {
   int64_t table_step = 0;
   at::Tensor distances;  // [heads, 2 reach + 1] float32
   explicit Weights(const vl_gpu_weights &w);
+  // place tells the projections where their vectors are, in the order that vl_gpu_adapters has.
+  void place(const int64_t *columns, int projections);
   int64_t inner() const { return heads * width; }
   int64_t reach() const { return distances.size(1) / 2; }
 };
+
+// weights are those of a model.
+const Weights &weights(vl_gpu model);
 
 // Inputs are a batch: numbers on the device, and sizes, which may be greater than what there is, as long as what is too much has
 // no tokens.
@@ -106,9 +120,9 @@ class Pass {
   at::Tensor projected(const at::Tensor &h, const at::Tensor &weight, const Scales &by);
   void add(const at::Tensor &h, const at::Tensor &weight, const Scales &by);
   void feed_forward(const FeedForward &ff);
-  void attention(const EncoderLayer &layer);
-  void self(const DecoderLayer &layer);
-  void cross(const DecoderLayer &layer, const at::Tensor &states);
+  void attention(const SelfAttention &self);
+  void only(const SelfAttention &self);
+  void cross(const CrossAttention &cross, const at::Tensor &states);
   at::Tensor by_head(const at::Tensor &t) const;
 };
 

@@ -4,8 +4,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "encoder.h"
-#include "gpugrads.h"
-#include "gpukernels.h"
 #include "gradloops.h"
 #include "guard.h"
 
@@ -22,79 +20,60 @@ Texts texts_of(const Lengths &lengths) { return {lengths.data(), int(lengths.siz
 Texts saved_texts(AutogradContext *ctx) { return texts_of(ctx->saved_data["lengths"].toIntVector()); }
 
 // lengths_of are those of the texts that have vectors l, which may be one for all.
-Lengths lengths_of(const at::Tensor &x, const at::Tensor &l, const int64_t *lengths, int texts, const Maybe &places) {
-  if (l.defined() && l.size(0) == 1 && !places) return {x.size(0) * x.size(1)};
+Lengths lengths_of(const at::Tensor &x, const at::Tensor &l, const int64_t *lengths, int texts) {
+  if (l.defined() && l.size(0) == 1) return {x.size(0) * x.size(1)};
   if (lengths) return {lengths, lengths + texts};
   return Lengths(x.size(0), x.size(1));
 }
 
-// looped tells whether our loops can do it.
-bool looped(const at::Tensor &x, const at::Tensor &l) {
-  return floats_on_cpu(x) && x.dim() == 3 && x.size(1) > 0 &&
-         (!l.defined() || (floats_on_cpu(l) && l.dim() == 3 && l.size(1) == 1 && l.size(2) == x.size(2)));
-}
-
-// fits tells whether a GPU's kernels can, where there are places, or our loops. Texts end to end are for them alone.
-bool fits(const at::Tensor &x, const at::Tensor &l, const int64_t *lengths, const Maybe &places) {
-  bool ours = places ? gpu::scales(x, l) : looped(x, l);
+// looped tells whether our loops can do it. Texts end to end are for them alone.
+bool looped(const at::Tensor &x, const at::Tensor &l, const int64_t *lengths) {
+  bool ours = floats_on_cpu(x) && x.dim() == 3 && x.size(1) > 0 &&
+              (!l.defined() || (floats_on_cpu(l) && l.dim() == 3 && l.size(1) == 1 && l.size(2) == x.size(2)));
   TORCH_CHECK(!lengths || (ours && x.size(0) == 1), "texts end to end: tokens ", x.sizes(), " of ", x.scalar_type(), " on ", x.device());
   return ours;
 }
 
-void check(const Texts &texts, const at::Tensor &x, const at::Tensor &l, const Maybe &places) {
-  TORCH_CHECK(texts.tokens() * x.size(-1) == x.numel() && (!l.defined() || l.size(0) == texts.texts() || (places && l.size(0) == 1)), "texts: ", texts.texts(),
-              " of ", texts.tokens(), " tokens for tokens ", x.sizes(), " and vectors ", l.defined() ? l.sizes() : at::IntArrayRef());
-  TORCH_CHECK(!places || places->numel() == texts.texts() + 1 + texts.tokens(), "texts: ", texts.texts(), " with places ", places->sizes());
+void check(const Texts &texts, const at::Tensor &x, const at::Tensor &l) {
+  TORCH_CHECK(texts.tokens() * x.size(-1) == x.numel() && (!l.defined() || l.size(0) == texts.texts()), "texts: ", texts.texts(), " of ", texts.tokens(),
+              " tokens for tokens ", x.sizes(), " and vectors ", l.defined() ? l.sizes() : at::IntArrayRef());
 }
 
 at::Tensor or_none(const Maybe &x) { return x.value_or(at::Tensor()); }
 
 struct Scale : torch::autograd::Function<Scale> {
-  static at::Tensor forward(AutogradContext *ctx, const at::Tensor &x, const at::Tensor &l, const Lengths &lengths, const Maybe &places) {
+  static at::Tensor forward(AutogradContext *ctx, const at::Tensor &x, const at::Tensor &l, const Lengths &lengths) {
     auto texts = texts_of(lengths);
-    auto rows = x.contiguous(), vectors = places ? l : l.contiguous();
-    check(texts, rows, vectors, places);
-    ctx->save_for_backward({rows, vectors, or_none(places)});
+    auto rows = x.contiguous(), vectors = l.contiguous();
+    check(texts, rows, vectors);
+    ctx->save_for_backward({rows, vectors});
     ctx->saved_data["lengths"] = lengths;
-    return places ? gpu::scale(rows, vectors, *places, texts.texts()) : loops::scale(rows, vectors, texts);
+    return loops::scale(rows, vectors, texts);
   }
   static variable_list backward(AutogradContext *ctx, const variable_list &outs) {
     auto saved = ctx->get_saved_variables();
-    auto texts = saved_texts(ctx);
-    auto g = outs[0].contiguous();
     at::Tensor dx, dl;
-    if (saved[2].defined()) {
-      gpu::scale_back(g, saved[0], saved[1], saved[2], texts.texts(), &dx, &dl);
-    } else {
-      loops::scale_back(g, saved[0], saved[1], texts, &dx, &dl);
-    }
-    return {dx, dl, at::Tensor(), at::Tensor()};
+    loops::scale_back(outs[0].contiguous(), saved[0], saved[1], saved_texts(ctx), &dx, &dl);
+    return {dx, dl, at::Tensor()};
   }
 };
 
 struct Gate : torch::autograd::Function<Gate> {
-  static at::Tensor forward(AutogradContext *ctx, const at::Tensor &h, const at::Tensor &u, const Maybe &l, int64_t activation, const Lengths &lengths,
-                            const Maybe &places) {
+  static at::Tensor forward(AutogradContext *ctx, const at::Tensor &h, const at::Tensor &u, const Maybe &l, int64_t activation, const Lengths &lengths) {
     auto texts = texts_of(lengths);
-    auto gates = h.contiguous(), rows = u.contiguous(), vectors = l && !places ? l->contiguous() : or_none(l);
-    check(texts, rows, vectors, places);
-    ctx->save_for_backward({gates, rows, vectors, or_none(places)});
+    auto gates = h.contiguous(), rows = u.contiguous(), vectors = l ? l->contiguous() : at::Tensor();
+    check(texts, rows, vectors);
+    ctx->save_for_backward({gates, rows, vectors});
     ctx->saved_data["lengths"] = lengths;
     ctx->saved_data["activation"] = activation;
-    return places ? gpu::gate(gates, rows, vectors, activation, *places, texts.texts()) : loops::gate(gates, rows, vectors, activation, texts);
+    return loops::gate(gates, rows, vectors, activation, texts);
   }
   static variable_list backward(AutogradContext *ctx, const variable_list &outs) {
     auto saved = ctx->get_saved_variables();
-    auto texts = saved_texts(ctx);
     auto activation = int(ctx->saved_data["activation"].toInt());
-    auto g = outs[0].contiguous();
     at::Tensor dh, du, dl;
-    if (saved[3].defined()) {
-      gpu::gate_back(g, saved[0], saved[1], saved[2], activation, saved[3], texts.texts(), &dh, &du, &dl);
-    } else {
-      loops::gate_back(g, saved[0], saved[1], saved[2], activation, texts, &dh, &du, &dl);
-    }
-    return {dh, du, dl, at::Tensor(), at::Tensor(), at::Tensor()};
+    loops::gate_back(outs[0].contiguous(), saved[0], saved[1], saved[2], activation, saved_texts(ctx), &dh, &du, &dl);
+    return {dh, du, dl, at::Tensor(), at::Tensor()};
   }
 };
 
@@ -113,43 +92,25 @@ struct Sequences {
   static Sequences saved(AutogradContext *ctx) {
     return {ctx->saved_data["heads"].toInt(), ctx->saved_data["queries"].toIntVector(), ctx->saved_data["keys"].toIntVector(), ctx->saved_data["of"].toIntVector()};
   }
-  loops::Looks looped(const at::Tensor &distances) const {
+  loops::Looks looks(const at::Tensor &distances) const {
     Lengths each = of;
     for (size_t i = each.size(); i < queries.size(); i++) each.push_back(int64_t(i));
     return {texts_of(queries), texts_of(keys), each, heads, distances};
   }
-  gpu::Looks placed(const at::Tensor &query_places, const at::Tensor &key_places, const at::Tensor &distances) const {
-    auto longest = [](const Lengths &n) { return *std::max_element(n.begin(), n.end()); };
-    auto looks = of.empty() ? at::Tensor() : at::tensor(of, at::kInt).to(query_places.device());
-    return {heads, int64_t(queries.size()), int64_t(keys.size()), longest(queries), longest(keys), query_places, key_places, looks, distances};
-  }
 };
 
 struct Attend : torch::autograd::Function<Attend> {
-  static at::Tensor forward(AutogradContext *ctx, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const Maybe &distances, const Sequences &s,
-                            const Maybe &query_places, const Maybe &key_places) {
+  static at::Tensor forward(AutogradContext *ctx, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const Maybe &distances, const Sequences &s) {
     auto rows = q.contiguous(), key = k.contiguous(), value = v.contiguous(), by = or_none(distances);
     s.save(ctx);
-    if (!query_places) {
-      ctx->save_for_backward({rows, key, value, by});
-      return loops::attend(s.looped(by), rows, key, value);
-    }
-    at::Tensor log;
-    auto y = gpu::attend(s.placed(*query_places, *key_places, by), rows, key, value, &log);
-    ctx->save_for_backward({rows, key, value, by, *query_places, *key_places, y, log});
-    return y;
+    ctx->save_for_backward({rows, key, value, by});
+    return loops::attend(s.looks(by), rows, key, value);
   }
   static variable_list backward(AutogradContext *ctx, const variable_list &outs) {
     auto saved = ctx->get_saved_variables();
-    auto s = Sequences::saved(ctx);
-    auto g = outs[0].contiguous();
     at::Tensor dq, dk, dv;
-    if (saved.size() > 4) {
-      gpu::attend_back(s.placed(saved[4], saved[5], saved[3]), g, saved[0], saved[1], saved[2], saved[6], saved[7], &dq, &dk, &dv);
-    } else {
-      loops::attend_back(s.looped(saved[3]), g, saved[0], saved[1], saved[2], &dq, &dk, &dv);
-    }
-    return {dq, dk, dv, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+    loops::attend_back(Sequences::saved(ctx).looks(saved[3]), outs[0].contiguous(), saved[0], saved[1], saved[2], &dq, &dk, &dv);
+    return {dq, dk, dv, at::Tensor(), at::Tensor()};
   }
 };
 
@@ -163,20 +124,15 @@ at::Tensor activated(const at::Tensor &h, int activation) {
 
 Maybe maybe(vl_tensor x) { return x ? std::make_optional(ref(x)) : std::nullopt; }
 
-// check_attend looks at everything that the loops and kernels rely on.
-void check_attend(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const Sequences &s, const Maybe &distances, const Maybe &query_places,
-                  const Maybe &key_places) {
+// check_attend looks at everything that the loops rely on.
+void check_attend(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const Sequences &s, const Maybe &distances) {
   auto sequences = texts_of(s.queries), texts = texts_of(s.keys);
   int64_t inner = q.size(-1), n = sequences.texts();
-  auto known = [&](const at::Tensor &x) { return query_places ? gpu::has(x) : floats_on_cpu(x); };
-  auto placed = [](const Maybe &places, const Texts &of) { return !places || places->numel() == of.texts() + 1 + of.tokens(); };
-  TORCH_CHECK(known(q) && known(k) && known(v) && inner % s.heads == 0 && q.numel() == sequences.tokens() * inner && k.numel() == texts.tokens() * inner &&
-                  v.numel() == k.numel() && (!s.of.empty() || n == texts.texts()),
+  TORCH_CHECK(floats_on_cpu(q) && floats_on_cpu(k) && floats_on_cpu(v) && inner % s.heads == 0 && q.numel() == sequences.tokens() * inner &&
+                  k.numel() == texts.tokens() * inner && v.numel() == k.numel() && (!s.of.empty() || n == texts.texts()),
               "attend: queries ", q.sizes(), " and keys ", k.sizes(), " of ", n, " sequences and ", texts.texts(), " texts");
-  TORCH_CHECK(bool(query_places) == bool(key_places) && placed(query_places, sequences) && placed(key_places, texts), "attend: places do not fit their texts");
   for (auto text : s.of) TORCH_CHECK(text >= 0 && text < texts.texts(), "attend: a sequence looks at text ", text, " of ", texts.texts());
-  TORCH_CHECK(!distances || (distances->device() == q.device() && distances->scalar_type() == at::kFloat && distances->is_contiguous() && distances->dim() == 2 &&
-                             distances->size(0) == s.heads && !distances->requires_grad() &&
+  TORCH_CHECK(!distances || (floats_on_cpu(*distances) && distances->is_contiguous() && distances->dim() == 2 && distances->size(0) == s.heads && !distances->requires_grad() &&
                              distances->size(1) >= 2 * std::max(sequences.longest, texts.longest) - 1),
               "attend: distances for texts of up to ", texts.longest);
 }
@@ -185,34 +141,22 @@ void check_attend(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
 
 extern "C" {
 
-vl_tensor vl_places(const int64_t *lengths, int texts, int device) {
-  return guarded(
-      [&]() -> vl_tensor {
-        auto there = device < 0 ? c10::Device(at::kCPU) : c10::Device(at::kCUDA, device);
-        return new at::Tensor(gpu::places({lengths, texts}, there));
-      },
-      nullptr);
-}
-
-vl_tensor vl_scale(vl_tensor x, vl_tensor l, const int64_t *lengths, int texts, vl_tensor places) {
+vl_tensor vl_scale(vl_tensor x, vl_tensor l, const int64_t *lengths, int texts) {
   return guarded(
       [&]() -> vl_tensor {
         const auto &rows = ref(x), &vectors = ref(l);
-        auto where = maybe(places);
-        auto of = lengths_of(rows, vectors, lengths, texts, where);
-        return new at::Tensor(fits(rows, vectors, lengths, where) ? Scale::apply(rows, vectors, of, where) : rows * vectors);
+        return new at::Tensor(looped(rows, vectors, lengths) ? Scale::apply(rows, vectors, lengths_of(rows, vectors, lengths, texts)) : rows * vectors);
       },
       nullptr);
 }
 
-vl_tensor vl_gate(vl_tensor h, vl_tensor u, vl_tensor l, int activation, const int64_t *lengths, int texts, vl_tensor places) {
+vl_tensor vl_gate(vl_tensor h, vl_tensor u, vl_tensor l, int activation, const int64_t *lengths, int texts) {
   return guarded(
       [&]() -> vl_tensor {
         const auto &gates = ref(h), &rows = ref(u);
-        auto vectors = maybe(l), where = maybe(places);
-        auto of = lengths_of(rows, or_none(vectors), lengths, texts, where);
-        if (fits(rows, or_none(vectors), lengths, where) && gates.scalar_type() == rows.scalar_type() && gates.sizes() == rows.sizes()) {
-          return new at::Tensor(Gate::apply(gates, rows, vectors, activation, of, where));
+        auto vectors = maybe(l);
+        if (looped(rows, or_none(vectors), lengths) && floats_on_cpu(gates) && gates.sizes() == rows.sizes()) {
+          return new at::Tensor(Gate::apply(gates, rows, vectors, activation, lengths_of(rows, or_none(vectors), lengths, texts)));
         }
         return new at::Tensor(activated(gates, activation) * (vectors ? rows * *vectors : rows));
       },
@@ -220,13 +164,13 @@ vl_tensor vl_gate(vl_tensor h, vl_tensor u, vl_tensor l, int activation, const i
 }
 
 vl_tensor vl_attend(vl_tensor q, vl_tensor k, vl_tensor v, int heads, const int64_t *queries, int n, const int64_t *keys, int texts,
-                    const int64_t *of, vl_tensor distances, vl_tensor query_places, vl_tensor key_places) {
+                    const int64_t *of, vl_tensor distances) {
   return guarded(
       [&]() -> vl_tensor {
         Sequences s{heads, {queries, queries + n}, {keys, keys + texts}, of ? Lengths(of, of + n) : Lengths()};
-        auto by = maybe(distances), sequences = maybe(query_places), seen = maybe(key_places);
-        check_attend(ref(q), ref(k), ref(v), s, by, sequences, seen);
-        return new at::Tensor(Attend::apply(ref(q), ref(k), ref(v), by, s, sequences, seen));
+        auto by = maybe(distances);
+        check_attend(ref(q), ref(k), ref(v), s, by);
+        return new at::Tensor(Attend::apply(ref(q), ref(k), ref(v), by, s));
       },
       nullptr);
 }

@@ -1,5 +1,5 @@
-// Operators over texts, there and back. In float32 on a CPU they are loops of our own, and in bfloat16 on a GPU kernels of our own, where
-// these are told the texts' places; elsewhere they are libtorch's operators, which take padded texts alone. Errors as in native.h.
+// Operators over texts, there and back. In float32 on a CPU they are loops of our own; elsewhere they are libtorch's operators, which
+// take padded texts alone. Errors as in native.h.
 #ifndef VALENCE_TORCH_GRADS_H
 #define VALENCE_TORCH_GRADS_H
 
@@ -11,21 +11,18 @@
 extern "C" {
 #endif
 
-// vl_places is where texts of the given lengths lie, on a GPU: vectors are then float32, and tokens end to end.
-vl_tensor vl_places(const int64_t *lengths, int texts, int device);
-
 // Tokens x are [texts, t, d], with lengths NULL, or [1, tokens, d] of texts of the given lengths, end to end.
 
 // vl_scale is x * l: l [texts or 1, 1, d].
-vl_tensor vl_scale(vl_tensor x, vl_tensor l, const int64_t *lengths, int texts, vl_tensor places);
+vl_tensor vl_scale(vl_tensor x, vl_tensor l, const int64_t *lengths, int texts);
 // vl_gate is f(h) * u * l: h and u are tokens, l [texts or 1, 1, d] or NULL, and activation is a vl_activation.
-vl_tensor vl_gate(vl_tensor h, vl_tensor u, vl_tensor l, int activation, const int64_t *lengths, int texts, vl_tensor places);
+vl_tensor vl_gate(vl_tensor h, vl_tensor u, vl_tensor l, int activation, const int64_t *lengths, int texts);
 // vl_attend is the attention of each of n sequences of queries, q [.., inner] of the given lengths end to end, to the keys and
 // values of text of[i], or of text i where of is NULL, k and v [.., inner] likewise: softmax(q k^T + bias) v, unscaled, in each
 // of the heads. distances [heads, 2 m - 1], or NULL, is the bias by distance, as of vl_distances: a query and a key at the same
 // place are at no distance, and m is the longest text's length or more. The result has the shape of q.
 vl_tensor vl_attend(vl_tensor q, vl_tensor k, vl_tensor v, int heads, const int64_t *queries, int n, const int64_t *keys, int texts,
-                    const int64_t *of, vl_tensor distances, vl_tensor query_places, vl_tensor key_places);
+                    const int64_t *of, vl_tensor distances);
 
 #ifdef __cplusplus
 }

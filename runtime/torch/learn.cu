@@ -2,8 +2,8 @@
 // own, which is compiled when it is first asked for. Gradients of tokens are bfloat16, those of vectors float32; each number is summed in one order, so that a text's part does
 // not depend on the others, and comes out the same again.
 
-// valence_norm_back is the gradient dx for a gradient g of what valence_norm gives, a warp for each row.
-extern "C" __global__ void valence_norm_back(const bf16 *g, const bf16 *x, const bf16 *w, bf16 *dx, int rows, int d, float eps) {
+// valence_norm_back is plus and the gradient dx for a gradient g of what valence_norm gives, a warp for each row; plus may be null.
+extern "C" __global__ void valence_norm_back(const bf16 *g, const bf16 *x, const bf16 *w, const bf16 *plus, bf16 *dx, int rows, int d, float eps) {
   int row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (row >= rows) return;
   g += i64(row) * d;
@@ -22,6 +22,10 @@ extern "C" __global__ void valence_norm_back(const bf16 *g, const bf16 *x, const
     read8(g + i, u);
     times8(u, w + i);
     for (int j = 0; j < 8; j++) v[j] = root * (u[j] - v[j] * by);
+    if (plus) {
+      read8(plus + i64(row) * d + i, u);
+      for (int j = 0; j < 8; j++) v[j] += u[j];
+    }
     write8(v, dx + i);
   }
 }
@@ -41,19 +45,20 @@ static __device__ void add_up(const float *mine, float *to, int d) {
 }
 
 // valence_scale_back gives the gradients dx and dl [texts, d] for a gradient g of y = x l, by strips of columns and texts; text i
-// has the vector in row i of l, and begins at start[i].
-extern "C" __global__ void __launch_bounds__(256) valence_scale_back(const bf16 *g, const bf16 *x, Vectors l, const int *start, bf16 *dx, float *dl, int d) {
+// has the vector in row i of l, and begins at start[i]. g and dx have one step from row to row, and may be the same.
+extern "C" __global__ void __launch_bounds__(256) valence_scale_back(const bf16 *g, i64 g_step, const bf16 *x, i64 x_step, Vectors l, const int *start, bf16 *dx,
+                                                                    float *dl, i64 dl_step, int d) {
   int text = blockIdx.y, column = blockIdx.x * kStrip + threadIdx.x % 32 * 8;
   float sum[8] = {};
   for (i64 row = start[text] + threadIdx.x / 32; column < d && row < start[text + 1]; row += kWarps) {
     float v[8], u[8];
-    read8(g + row * d + column, u);
-    read8(x + row * d + column, v);
+    read8(g + row * g_step + column, u);
+    read8(x + row * x_step + column, v);
     for (int i = 0; i < 8; i++) sum[i] += u[i] * v[i];
     scale8(u, l.x + text * l.step + column);
-    write8(u, dx + row * d + column);
+    write8(u, dx + row * g_step + column);
   }
-  add_up(sum, dl + i64(text) * d, d);
+  add_up(sum, dl + text * dl_step, d);
 }
 
 // slope gives an activation f(x) and its derivative.
@@ -68,18 +73,18 @@ static __device__ float slope(float x, int activation, float *f) {
   return by + *f * (1 - by) * du;
 }
 
-// valence_gate_back gives the gradients dh, du and dl [texts, d] for a gradient g of y = f(h) u l, as valence_scale_back does. Where
-// l is null there is no dl.
-extern "C" __global__ void __launch_bounds__(256) valence_gate_back(const bf16 *g, const bf16 *h, const bf16 *u, int activation, Vectors l, const int *start,
-                                                                   bf16 *dh, bf16 *du, float *dl, int d) {
+// valence_gate_back gives the gradients dh, du and dl [texts, d] for a gradient g of y = f(h) u l, as valence_scale_back does. h and u,
+// and dh and du, have one step from row to row. Where l is null there is no dl, and where u is, y is f(h) l.
+extern "C" __global__ void __launch_bounds__(256) valence_gate_back(const bf16 *g, const bf16 *h, const bf16 *u, i64 step, int activation, Vectors l,
+                                                                   const int *start, bf16 *dh, bf16 *du, float *dl, i64 dl_step, int d) {
   int text = blockIdx.y, column = blockIdx.x * kStrip + threadIdx.x % 32 * 8;
   float sum[8] = {};
   for (i64 row = start[text] + threadIdx.x / 32; column < d && row < start[text + 1]; row += kWarps) {
-    i64 at = row * d + column;
-    float along[8], x[8], by[8];
-    read8(g + at, along);
+    i64 at = row * step + column;
+    float along[8], x[8], by[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+    read8(g + row * d + column, along);
     read8(h + at, x);
-    read8(u + at, by);
+    if (u) read8(u + at, by);
     for (int i = 0; i < 8; i++) {
       float f, d = slope(x[i], activation, &f);
       sum[i] += along[i] * f * by[i];
@@ -87,11 +92,12 @@ extern "C" __global__ void __launch_bounds__(256) valence_gate_back(const bf16 *
       by[i] = along[i] * f;
     }
     scale8(x, l.x ? l.x + text * l.step + column : nullptr);
-    scale8(by, l.x ? l.x + text * l.step + column : nullptr);
     write8(x, dh + at);
+    if (!u) continue;
+    scale8(by, l.x ? l.x + text * l.step + column : nullptr);
     write8(by, du + at);
   }
-  if (l.x) add_up(sum, dl + i64(text) * d, d);
+  if (l.x) add_up(sum, dl + text * dl_step, d);
 }
 
 // AttentionBack is the way back through an attention without vectors, whose y and log are those that it gave.
@@ -99,7 +105,8 @@ struct AttentionBack {
   Attention there;
   const bf16 *g;       // gradient of y
   float *along;        // [heads, tokens]: sums of g y over a head's columns
-  bf16 *dq, *dk, *dv;  // like q, k and v, with y's step
+  bf16 *dq, *dk, *dv;  // like q, k and v
+  i64 dq_step, dkv_step;
 };
 
 // scores are two products of a warp's 16 rows a and b with 16 rows of tiles from row on, each 8 columns of 8 rows in turn.
@@ -196,7 +203,7 @@ extern "C" __global__ void __launch_bounds__(128) valence_attend_queries(Attenti
       add_product(out, d, keys + i, g, t);
     }
   }
-  write16(out, b.dq + at, p.inner, rows, g, t);
+  write16(out, b.dq + (part.first + mine) * b.dq_step + column, b.dq_step, rows, g, t);
 }
 
 // valence_attend_keys gives dk and dv, once there is along, by blocks of up to 64 keys, heads and texts, a warp for each 16 keys. Sequences
@@ -244,6 +251,6 @@ extern "C" __global__ void __launch_bounds__(128) valence_attend_keys(AttentionB
       }
     }
   }
-  write16(dk, b.dk + first * p.inner + column, p.inner, rows, g, t);
-  write16(dv, b.dv + first * p.inner + column, p.inner, rows, g, t);
+  write16(dk, b.dk + first * b.dkv_step + column, b.dkv_step, rows, g, t);
+  write16(dv, b.dv + first * b.dkv_step + column, b.dkv_step, rows, g, t);
 }

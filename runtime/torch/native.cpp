@@ -2,7 +2,7 @@
 
 #include "attend.h"
 #include "encoder.h"
-#include "gpugrads.h"
+#include "gpunorm.h"
 #include "gpukernels.h"
 #include "guard.h"
 #include "rows.h"

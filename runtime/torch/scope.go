@@ -17,12 +17,13 @@ func (t Tensor) Defined() bool { return t.c != nil }
 // Scope owns the tensors made through it and keeps the first error. It is used on
 // its Thread only.
 type Scope struct {
-	thread *Thread
-	live   []lib.Ctensor
-	packed []Packed
-	gpus   []GPU
-	out    *lib.Ctensor // its own allocation: cgo checks the whole object that a pointer points into
-	err    error
+	thread  *Thread
+	live    []lib.Ctensor
+	packed  []Packed
+	gpus    []GPU
+	lessons []GPULesson
+	out     *lib.Ctensor // its own allocation: cgo checks the whole object that a pointer points into
+	err     error
 }
 
 func (t *Thread) scope() *Scope { return &Scope{thread: t, out: new(lib.Ctensor)} }
@@ -121,6 +122,7 @@ func (s *Scope) Free() {
 	}
 	clear(s.live)
 	s.freePacked()
+	s.freeLessons()
 	s.freeGPUs()
 	s.live, s.err = s.live[:0], nil
 }

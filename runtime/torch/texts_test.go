@@ -36,7 +36,7 @@ func TestAttend(t *testing.T) {
 			for _, by := range []torch.Tensor{{}, bias} {
 				var got, want torch.Tensor
 				s.WithGradients(func() {
-					got = s.Attend(q, k, v, heads, s.Texts(queries, false), s.Texts(keys, false), of, by)
+					got = s.Attend(q, k, v, heads, torch.Texts(queries), torch.Texts(keys), of, by)
 					var parts []torch.Tensor
 					at, first := int64(0), starts(keys)
 					for i, n := range queries {
@@ -104,7 +104,7 @@ func TestTextsEndToEnd(t *testing.T) {
 		} {
 			var got, want torch.Tensor
 			s.WithGradients(func() {
-				got = f(h, x, l, s.Texts(lengths, false))
+				got = f(h, x, l, torch.Texts(lengths))
 				var parts []torch.Tensor
 				at := starts(lengths)
 				for i, n := range lengths {
@@ -129,24 +129,24 @@ func TestTextsRefuse(t *testing.T) {
 	th := start(t)
 	for name, f := range map[string]func(s *torch.Scope){
 		"tokens too few": func(s *torch.Scope) {
-			s.Scale(s.Full(1, torch.Float32, 1, 4, 2), s.Full(1, torch.Float32, 2, 1, 2), s.Texts([]int64{2, 3}, false))
+			s.Scale(s.Full(1, torch.Float32, 1, 4, 2), s.Full(1, torch.Float32, 2, 1, 2), torch.Texts([]int64{2, 3}))
 		},
 		"padded tokens": func(s *torch.Scope) {
-			s.Scale(s.Full(1, torch.Float32, 2, 4, 2), s.Full(1, torch.Float32, 2, 1, 2), s.Texts([]int64{4, 4}, false))
+			s.Scale(s.Full(1, torch.Float32, 2, 4, 2), s.Full(1, torch.Float32, 2, 1, 2), torch.Texts([]int64{4, 4}))
 		},
 		"a text missing": func(s *torch.Scope) {
 			x := s.Full(1, torch.Float32, 1, 4, 2)
-			one := s.Texts([]int64{4}, false)
+			one := torch.Texts([]int64{4})
 			s.Attend(x, x, x, 1, one, one, []int64{1}, torch.Tensor{})
 		},
 		"a text too long": func(s *torch.Scope) {
 			x := s.Full(1, torch.Float32, 1, 4, 2)
-			one := s.Texts([]int64{4}, false)
+			one := torch.Texts([]int64{4})
 			s.Attend(x, x, x, 1, one, one, nil, s.Full(0, torch.Float32, 1, 5))
 		},
 		"heads that do not fit": func(s *torch.Scope) {
 			x := s.Full(1, torch.Float32, 1, 4, 3)
-			one := s.Texts([]int64{4}, false)
+			one := torch.Texts([]int64{4})
 			s.Attend(x, x, x, 2, one, one, nil, torch.Tensor{})
 		},
 	} {

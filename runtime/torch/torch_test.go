@@ -190,14 +190,14 @@ func TestRowKernelsEqualOperators(t *testing.T) {
 				got, want func() torch.Tensor
 				of        []torch.Tensor
 			}{
-				"scale": {func() torch.Tensor { return s.Scale(x, l, torch.Texts{}) }, func() torch.Tensor { return s.Mul(x, l) }, []torch.Tensor{x, l}},
-				"gate": {func() torch.Tensor { return s.Gate(h, x, l, torch.ActivationGELUNew, torch.Texts{}) }, func() torch.Tensor {
+				"scale": {func() torch.Tensor { return s.Scale(x, l, nil) }, func() torch.Tensor { return s.Mul(x, l) }, []torch.Tensor{x, l}},
+				"gate": {func() torch.Tensor { return s.Gate(h, x, l, torch.ActivationGELUNew, nil) }, func() torch.Tensor {
 					return s.Mul(s.To(s.GELUTanh(s.To(h, torch.Float64)), torch.Float32), s.Mul(x, l))
 				}, []torch.Tensor{h, x, l}},
-				"gate of SiLU without vectors": {func() torch.Tensor { return s.Gate(h, x, torch.Tensor{}, torch.ActivationSiLU, torch.Texts{}) }, func() torch.Tensor {
+				"gate of SiLU without vectors": {func() torch.Tensor { return s.Gate(h, x, torch.Tensor{}, torch.ActivationSiLU, nil) }, func() torch.Tensor {
 					return s.Mul(s.SiLU(h), x)
 				}, []torch.Tensor{h, x}},
-				"gate of ReLU": {func() torch.Tensor { return s.Gate(h, x, l, torch.ActivationReLU, torch.Texts{}) }, func() torch.Tensor {
+				"gate of ReLU": {func() torch.Tensor { return s.Gate(h, x, l, torch.ActivationReLU, nil) }, func() torch.Tensor {
 					return s.Mul(s.ReLU(h), s.Mul(x, l))
 				}, []torch.Tensor{h, x, l}},
 				"norm": {func() torch.Tensor { return s.RMSNorm(x, s.Reshape(w, -1), 1e-6) }, func() torch.Tensor {

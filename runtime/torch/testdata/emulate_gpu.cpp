@@ -135,10 +135,10 @@ void rows() {
 
 // attention_back is for sequences of which two look at one text, and none at another; a bias may hide what comes after a query.
 void attention_back(int threads, bool look, bool causal) {
-  const int heads = 2, inner = heads * WIDTH, reach = 140, bias = 2 * reach + 1;
+  const int heads = 2, inner = heads * WIDTH, reach = 140, bias = 2 * reach + 1, far = 3 * inner;  // far: step of gradients
   const std::vector<int> of = look ? std::vector<int>{2, 0, 4, 3, 2, 5} : std::vector<int>{0, 1, 2, 3, 4, 5};
-  Numbers q(kTokens * inner, 1), k(kTokens * inner, 0.5), v(kTokens * inner, 1), g(kTokens * inner, 1), y(kTokens * inner, 1e6), dq(kTokens * inner, 1e6),
-      dk(kTokens * inner, 1e6), dv(kTokens * inner, 1e6);
+  Numbers q(kTokens * inner, 1), k(kTokens * inner, 0.5), v(kTokens * inner, 1), g(kTokens * inner, 1), y(kTokens * inner, 1e6), back(kTokens * far, 1e6);
+  auto *dq = back.data(), *dk = dq + inner, *dv = dk + inner;
   auto distances = floats(heads * bias, 0, 2);
   for (int h = 0; h < heads && causal; h++) {
     for (int j = 1; j <= reach; j++) distances[h * bias + reach + j] = -INFINITY;
@@ -147,7 +147,7 @@ void attention_back(int threads, bool look, bool causal) {
   AttentionBack b{.there = {.q = q.data(), .k = k.data(), .v = v.data(), .q_step = inner, .kv_step = inner, .start = kStart.data(), .keys = kStart.data(),
                             .of = look ? of.data() : nullptr, .distances = look ? nullptr : distances.data(), .reach = reach, .sequences = int(of.size()),
                             .y = y.data(), .inner = inner, .log = log.data()},
-                  .g = g.data(), .along = along.data(), .dq = dq.data(), .dk = dk.data(), .dv = dv.data()};
+                  .g = g.data(), .along = along.data(), .dq = dq, .dk = dk, .dv = dv, .dq_step = far, .dkv_step = far};
   Index grid{(130 + threads / 2 - 1) / (threads / 2), heads, int(of.size())};
   launch(grid, threads, [=] { valence_attend(b.there); });
   launch(grid, threads, [=] { valence_attend_queries(b); });
@@ -177,9 +177,10 @@ void attention_back(int threads, bool look, bool causal) {
     }
   }
   for (int i = 0; i < kTokens * inner; i++) {
-    near("dq", dq(i), want_q[i], 0.03);
-    near("dk", dk(i), want_k[i], 0.03);
-    near("dv", dv(i), want_v[i], 0.03);
+    int at = i / inner * far + i % inner;
+    near("dq", back(at), want_q[i], 0.03);
+    near("dk", back(at + inner), want_k[i], 0.03);
+    near("dv", back(at + 2 * inner), want_v[i], 0.03);
   }
 }
 
@@ -191,50 +192,63 @@ std::pair<double, double> activation_of(int kind, double x) {
   return {f(x), (f(x + 1e-5) - f(x - 1e-5)) / 2e-5};
 }
 
+// rows_back has gradients and what they are for lie in wider rows.
 void rows_back() {
-  const int d = 328;  // more than a strip
-  Numbers g(kTokens * d, 1), x(kTokens * d, 3), u(kTokens * d, 1), w(d, 1), dx(kTokens * d, 1e6), du(kTokens * d, 1e6);
+  const int d = 328, wide = 2 * d;  // more than a strip
+  Numbers g(kTokens * wide, 1), x(kTokens * wide, 3), w(d, 1), dx(kTokens * wide, 1e6);
   const int texts = int(kLengths.size());
-  auto l = floats(texts * 2 * d, 1, 0.5);
-  std::vector<float> dl(texts * d);
-  Vectors by{l.data(), 2 * d};
-  const auto *along = g.data(), *from = x.data(), *other = u.data(), *weights = w.data();
-  auto *to = dx.data(), *to_other = du.data();
+  auto l = floats(texts * wide, 1, 0.5);
+  std::vector<float> dl(texts * wide);
+  Vectors by{l.data(), wide};
+  const auto *along = g.data(), *from = x.data(), *weights = w.data();
+  auto *to = dx.data();
   auto *to_l = dl.data();
-  launch({(kTokens + 3) / 4}, 128, [=] { valence_norm_back(along, from, weights, to, kTokens, d, 1e-6f); });
-  for (int i = 0; i < kTokens; i++) {
-    double squares = 0, sum = 0;
-    for (int c = i * d; c < (i + 1) * d; c++) squares += x(c) * x(c) / d, sum += g(c) * w(c % d) * x(c) / d;
-    double root = 1 / std::sqrt(squares + 1e-6);
-    for (int c = i * d; c < (i + 1) * d; c++) near("norm back", dx(c), root * (g(c) * w(c % d) - x(c) * root * root * sum));
+  for (const bf16 *plus : {static_cast<const bf16 *>(nullptr), along + kTokens * d}) {
+    launch({(kTokens + 3) / 4}, 128, [=] { valence_norm_back(along, from, weights, plus, to, kTokens, d, 1e-6f); });
+    for (int i = 0; i < kTokens; i++) {
+      double squares = 0, sum = 0;
+      for (int c = i * d; c < (i + 1) * d; c++) squares += x(c) * x(c) / d, sum += g(c) * w(c % d) * x(c) / d;
+      double root = 1 / std::sqrt(squares + 1e-6);
+      for (int c = i * d; c < (i + 1) * d; c++) {
+        near("norm back", dx(c), root * (g(c) * w(c % d) - x(c) * root * root * sum) + (plus ? g(kTokens * d + c) : 0));
+      }
+    }
   }
   const auto *start = kStart.data();
-  auto scale = [&](int text, int c) { return l[text * 2 * d + c]; };
-  launch({2, texts}, 256, [=] { valence_scale_back(along, from, by, start, to, to_l, d); });
-  for (int text = 0; text < texts; text++) {
-    for (int c = 0; c < d; c++) {
-      double sum = 0;
-      for (int i = kStart[text] * d + c; i < kStart[text + 1] * d; i += d) {
-        sum += g(i) * x(i);
-        near("scale back", dx(i), g(i) * scale(text, c));
+  auto scale = [&](int text, int c) { return l[text * wide + c]; };
+  for (bool in_place : {false, true}) {
+    auto before = g;
+    auto *dx_at = in_place ? g.data() : to;
+    launch({2, texts}, 256, [=] { valence_scale_back(along, wide, from + d, wide, by, start, dx_at, to_l + d, wide, d); });
+    for (int text = 0; text < texts; text++) {
+      for (int c = 0; c < d; c++) {
+        double sum = 0;
+        for (int i = kStart[text] * wide + c; i < kStart[text + 1] * wide; i += wide) {
+          sum += before(i) * x(i + d);
+          near("scale back", in_place ? g(i) : dx(i), before(i) * scale(text, c));
+        }
+        near("scale's vector", dl[text * wide + d + c], sum, 1e-4);
       }
-      near("scale's vector", dl[text * d + c], sum, 1e-4);
     }
   }
   for (int kind : {0, 1, 2}) {
     for (bool scaled : {false, true}) {
-      auto vectors = scaled ? by : Vectors{};
-      launch({2, texts}, 256, [=] { valence_gate_back(along, from, other, kind, vectors, start, to, to_other, to_l, d); });
-      for (int text = 0; text < texts; text++) {
-        for (int c = 0; c < d; c++) {
-          double sum = 0, by = scaled ? scale(text, c) : 1;
-          for (int i = kStart[text] * d + c; i < kStart[text + 1] * d; i += d) {
-            auto [f, slope] = activation_of(kind, x(i));
-            near("gate back", dx(i), g(i) * u(i) * by * slope);
-            near("gate back's other", du(i), g(i) * f * by);
-            sum += g(i) * f * u(i);
+      for (bool gated : {false, true}) {
+        auto vectors = scaled ? by : Vectors{};
+        const auto *other = gated ? from + d : nullptr;
+        launch({2, texts}, 256, [=] { valence_gate_back(along, from, other, wide, kind, vectors, start, to, to + d, to_l, wide, d); });
+        for (int text = 0; text < texts; text++) {
+          for (int c = 0; c < d; c++) {
+            double sum = 0, by = scaled ? scale(text, c) : 1;
+            for (int i = kStart[text]; i < kStart[text + 1]; i++) {
+              double g_at = g(i * d + c), u = gated ? x(i * wide + d + c) : 1;
+              auto [f, slope] = activation_of(kind, x(i * wide + c));
+              near("gate back", dx(i * wide + c), g_at * u * by * slope);
+              if (gated) near("gate back's other", dx(i * wide + d + c), g_at * f * by);
+              sum += g_at * f * u;
+            }
+            if (scaled) near("gate's vector", dl[text * wide + c], sum, 1e-3);
           }
-          if (scaled) near("gate's vector", dl[text * d + c], sum, 1e-3);
         }
       }
     }
