@@ -90,13 +90,18 @@ func (m *Model) scoreFirst(s *torch.Scope, b *spec.Batch, plan *plan, out [][]fl
 	if err != nil {
 		return err
 	}
-	if why := m.gpu.Unrecorded(); why != "" {
-		m.slow(why)
-	}
+	m.noteUnrecorded()
 	for i, at := range plan.at { // the number of its sequence, which is its row's, as these have one token
 		plan.give(i, all[int(at)*len(plan.next):], out)
 	}
 	return nil
+}
+
+// noteUnrecorded tells the log where the GPU no longer records.
+func (m *Model) noteUnrecorded() {
+	if why := m.gpu.Unrecorded(); why != "" {
+		m.slow(why)
+	}
 }
 
 // gpuBatch is a batch as the GPU's forward has it, which is told first where its adapters are.

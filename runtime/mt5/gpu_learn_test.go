@@ -1,8 +1,15 @@
 package mt5
 
 import (
+	"context"
+	"errors"
 	"math"
+	"math/rand/v2"
+	"reflect"
+	"slices"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"valence/runtime/mt5/spec"
 	"valence/runtime/torch"
@@ -108,5 +115,92 @@ func TestGPUJudges(t *testing.T) {
 	t.Logf("losses apart from float32: kernels %.4f, operators %.4f", far, near)
 	if !(far < 0.03) || !(far < 1.5*near+0.005) {
 		t.Errorf("losses are %v from float32's, by operators %v", far, near)
+	}
+}
+
+// like is the lesson with texts of other lengths, that are as many tokens in all or a few less.
+func like(l *spec.Lesson, seed uint64) *spec.Lesson {
+	out := *l
+	out.Rows = slices.Clone(l.Rows)
+	rng := rand.New(rand.NewPCG(seed, 3))
+	for i := range out.Rows {
+		j := (i + 1) % len(out.Rows)
+		if n := len(out.Rows[i].IDs); n > 2 && i%2 == 0 {
+			cut := 1 + rng.IntN(n-1)
+			out.Rows[j].IDs = slices.Concat(out.Rows[i].IDs[cut:], out.Rows[j].IDs)
+			out.Rows[i].IDs = out.Rows[i].IDs[:cut]
+		}
+	}
+	return &out
+}
+
+// TestGPULessonsAreReplayed has lessons of one form come again and again, and others between
+// them and beside them: a form that came twice is recorded, and what is replayed gives the bits
+// that its layers give one by one.
+func TestGPULessonsAreReplayed(t *testing.T) {
+	g := newGPUTest(t)
+	first := lesson(&fixture{model: g.exact}, 6)
+	second, third := like(first, 1), like(first, 2)
+	other := lesson(&fixture{model: g.exact}, 2)
+	want := map[*spec.Lesson]*spec.Gradient{}
+	for i, l := range []*spec.Lesson{first, other, second, third, first, other, first, second, third, other, second} {
+		got := learn(t, g.m, l)
+		if want[l] == nil {
+			want[l] = got
+		}
+		if !reflect.DeepEqual(got, want[l]) {
+			t.Errorf("lesson %d gives other bits than the first time", i)
+		}
+	}
+	if n := g.m.gpu.LessonRecords(); n != 2 || g.m.gpu.Unrecorded() != "" {
+		t.Fatalf("%d forms are recorded, not 2: %s", n, g.m.gpu.Unrecorded())
+	}
+	exact := learn(t, g.exact, third)
+	for run := range exact.Runs {
+		if c := cosine(want[third].Runs[run], exact.Runs[run]); !(c >= 0.995) {
+			t.Errorf("run %d: the cosine of a replayed gradient with float32's is %v", run, c)
+		}
+	}
+	var beside errgroup.Group
+	for range 4 {
+		for _, l := range []*spec.Lesson{first, second, other} {
+			beside.Go(func() error {
+				got, err := g.m.Learn(t.Context(), l)
+				if err == nil && !reflect.DeepEqual(got, want[l]) {
+					return errors.New("a lesson beside others gives other bits than alone")
+				}
+				return err
+			})
+		}
+	}
+	if err := beside.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGPULessonsThatEnd has lessons end on their way, whose memory others get.
+func TestGPULessonsThatEnd(t *testing.T) {
+	g := newGPUTest(t)
+	l := lesson(&fixture{model: g.exact}, 3)
+	want := learn(t, g.m, l)
+	for turns := range 40 {
+		ctx, cancel := context.WithCancel(t.Context())
+		st, err := g.m.study(ctx, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := turns
+		st.learn, st.watch = true, func() {
+			if left--; left < 0 {
+				cancel()
+			}
+		}
+		if got, err := st.teach(); err == nil && !reflect.DeepEqual(got, want) || err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatalf("a lesson that may take %d turns ends with %v", turns, err)
+		}
+		cancel()
+	}
+	if got := learn(t, g.m, l); !reflect.DeepEqual(got, want) {
+		t.Error("after lessons that ended a lesson gives other bits than before")
 	}
 }

@@ -47,7 +47,9 @@ func (st *study) backOnGPU() error {
 			if first {
 				s.Along(st.gpu, st.states.slope, st.taught)
 			}
-			left = s.Back(st.gpu)
+			if left = s.Back(st.gpu); left == 0 {
+				st.m.noteUnrecorded()
+			}
 			return nil
 		})
 		if err != nil {

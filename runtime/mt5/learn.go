@@ -292,31 +292,39 @@ func (st *study) readGradients(g *spec.Gradient) error {
 		for i, row := range st.lesson.Rows {
 			rows[row.Run] = append(rows[row.Run], int64(i))
 		}
+		var sums []torch.Tensor
+		for _, of := range rows {
+			if of != nil {
+				sums = append(sums, s.Sum(s.IndexSelect(st.taught, 0, s.Int64s(of, int64(len(of)))), 0))
+			}
+		}
+		all, err := s.ReadFloat32s(s.Cat(0, sums...)) // at once: a GPU is waited for each time
+		if err != nil {
+			return err
+		}
+		sound := finite(all)
 		g.Runs = make([][]float32, len(rows))
-		sound := true
 		for run, of := range rows {
-			if of == nil {
-				continue
+			if of != nil {
+				g.Runs[run], all = all[:st.layout.width:st.layout.width], all[st.layout.width:]
 			}
-			sum := s.Sum(s.IndexSelect(st.taught, 0, s.Int64s(of, int64(len(of)))), 0)
-			v, err := s.ReadFloat32s(sum)
-			if err != nil {
-				return err
-			}
-			g.Runs[run] = v
-			sound = sound && finite(v)
 		}
 		if sound {
 			return nil
 		}
-		all, err := s.ReadFloat32s(st.taught)
-		for i := range st.lesson.Rows {
-			if err == nil && !finite(all[i*st.layout.width:][:st.layout.width]) {
-				g.Broken = append(g.Broken, i)
-			}
-		}
-		return err
+		return st.readBroken(s, g)
 	})
+}
+
+// readBroken names the rows whose part of the gradient is not finite.
+func (st *study) readBroken(s *torch.Scope, g *spec.Gradient) error {
+	all, err := s.ReadFloat32s(st.taught)
+	for i := range st.lesson.Rows {
+		if err == nil && !finite(all[i*st.layout.width:][:st.layout.width]) {
+			g.Broken = append(g.Broken, i)
+		}
+	}
+	return err
 }
 
 func finite(v []float32) bool {

@@ -2,6 +2,7 @@ package mt5
 
 import (
 	"context"
+	"slices"
 
 	"valence/runtime/mt5/spec"
 	"valence/runtime/torch"
@@ -69,10 +70,7 @@ func (st *study) begin() error {
 		for i, row := range l.Rows {
 			ids[i], runs[i], keys[i] = row.IDs, int64(row.Run), int64(row.Key)
 		}
-		var all []float32
-		for _, v := range l.Vectors {
-			all = append(all, v...)
-		}
+		all := slices.Concat(l.Vectors...)
 		n, width := int64(len(l.Rows)), int64(st.layout.width)
 		st.rows = st.plan.rows(len(l.Rows))
 		if st.flat || st.onGPU() {

@@ -1,7 +1,6 @@
 #include "gpu.h"
 
 #include <ATen/ops/empty.h>
-#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include <string>
 #include <tuple>
 
+#include "gpulessons.h"
 #include "gpupass.h"
 #include "guard.h"
 #include "texts.h"
@@ -22,19 +22,6 @@ namespace {
 constexpr int64_t kRecordedTokens = 4096, kRecordedTexts = 256, kMostRecords = 96;
 // The most tokens of the head that a recorded batch may ask for.
 constexpr int64_t kRecordedNext = 4096;
-
-// tokens_like is the least number that is at least n among those with at most three leading bits, or the multiples of 16 below 128.
-int64_t tokens_like(int64_t n) {
-  int64_t step = 16;
-  while (step * 8 < n) step *= 2;
-  return (n + step - 1) / step * step;
-}
-
-int64_t power_like(int64_t n) {
-  int64_t p = 1;
-  while (p < n) p *= 2;
-  return p;
-}
 
 // Batch is what a caller gave.
 struct Batch {
@@ -56,9 +43,9 @@ struct Shape {
 
 class Model {
  public:
-  explicit Model(const vl_gpu_weights &from) : w(from) { Kernels::of(w.device, w.width); }
+  explicit Model(const vl_gpu_weights &from) : w(from), taught(w) { Kernels::of(w.device, w.width); }
   c10::Device device() const { return device_of(w.device); }
-  const Weights &weights() const { return w; }
+  Lessons &lessons() { return taught; }
 
   void adapters(vl_tensor table, const int64_t *columns, int projections, const at::Tensor &distances) {
     records.clear();
@@ -105,7 +92,10 @@ class Model {
     }
   }
 
-  const char *unrecorded() const { return why.empty() ? nullptr : why.c_str(); }
+  const char *unrecorded() const {
+    const auto &said = why.empty() ? taught.unrecorded() : why;
+    return said.empty() ? nullptr : said.c_str();
+  }
 
   int64_t count() const {
     return std::count_if(records.begin(), records.end(), [](const Known &k) { return bool(k.record); });
@@ -123,6 +113,7 @@ class Model {
   at::Tensor memory;         // of the records to come
   at::Tensor block;          // the numbers that all records read
   std::string why;           // nothing is recorded any more
+  Lessons taught;
 
   at::TensorOptions options() const { return at::TensorOptions(device()); }
 
@@ -211,18 +202,15 @@ class Model {
     known.memory = memory;
     Room room(options(), memory);
     auto in = inputs(known.shape, block);
-    auto before = allocations();
+    auto before = allocations(w.device);
     auto made = std::make_unique<Record>(w.device, [&] {
       Pass pass(w, in, room);
       known.states = pass.first(pass.states());
     });
     // What libtorch allocates is given to others afterwards, while a replay still writes there.
-    TORCH_CHECK(allocations() == before, "gpu: an operator allocated memory while a pass was recorded");
+    TORCH_CHECK(allocations(w.device) == before, "gpu: an operator allocated memory while a pass was recorded");
     known.record = std::move(made);
   }
-
-  // allocations is how often libtorch has been asked for memory of the device.
-  int64_t allocations() const { return c10::getDeviceAllocator(at::kCUDA)->getDeviceStats(w.device).allocation[0].allocated; }
 
   void replay(const Batch &b, const Known &known, float *out) const {
     upload(b, known.shape, block);
@@ -233,7 +221,7 @@ class Model {
 
 }  // namespace
 
-const Weights &weights(vl_gpu model) { return static_cast<Model *>(model)->weights(); }
+Lessons &lessons(vl_gpu model) { return static_cast<Model *>(model)->lessons(); }
 
 }  // namespace valence::gpu
 

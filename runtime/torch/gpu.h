@@ -55,7 +55,8 @@ int vl_gpu_score(vl_gpu model, const int32_t *ids, const int64_t *lengths, const
                  float *out);
 // vl_gpu_records is how many shapes are recorded.
 int vl_gpu_records(vl_gpu model);
-// vl_gpu_unrecorded is why shapes are no longer recorded, as that failed once, or NULL. It lives as long as the model.
+// vl_gpu_unrecorded is why shapes, or forms of lessons, are no longer recorded, as that failed once, or NULL. It lives as long as the
+// model.
 const char *vl_gpu_unrecorded(vl_gpu model);
 
 #ifdef __cplusplus

@@ -1,5 +1,6 @@
 #include "gpukernels.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -245,7 +246,14 @@ void Kernels::launch(Kernel kernel, Grid grid, unsigned threads, void **args) co
   driver.check(driver.launch(functions[std::size_t(kernel)], grid.x, grid.y, grid.z, threads, 1, 1, 0, stream(device), args, nullptr), "launch");
 }
 
-Record::Record(int device, const std::function<void()> &queue) : device(device) {
+int64_t allocations(int device) { return device < 0 ? 0 : c10::getDeviceAllocator(at::kCUDA)->getDeviceStats(device).allocation[0].allocated; }
+
+Record::Record(int device, std::function<void()> queue) : device(device) {
+  if (device < 0) {
+    queue();
+    again = std::move(queue);
+    return;
+  }
   const auto &driver = Driver::get();
   auto *on = stream(device);
   driver.check(driver.begin(on, 2), "record");  // CU_STREAM_CAPTURE_MODE_RELAXED: other threads may go on
@@ -262,8 +270,13 @@ Record::Record(int device, const std::function<void()> &queue) : device(device) 
   driver.check(error, "record");
 }
 
-Record::~Record() { Driver::get().free_instance(graph); }
+Record::~Record() {
+  if (graph) Driver::get().free_instance(graph);
+}
 
-void Record::replay() const { Driver::get().check(Driver::get().replay(graph, stream(device)), "replay"); }
+void Record::replay() const {
+  if (again) return again();
+  Driver::get().check(Driver::get().replay(graph, stream(device)), "replay");
+}
 
 }  // namespace valence::gpu

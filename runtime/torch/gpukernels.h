@@ -88,11 +88,11 @@ class Kernels {
   void launch(Kernel kernel, Grid grid, unsigned threads, void **args) const;
 };
 
-// Record is what was queued once, to be queued again by one call.
+// Record is what was queued once, to be queued again by one call. Where a GPU is emulated it is queue itself, which is called each time.
 class Record {
  public:
   // Record records what queue queues on the calling thread's stream, and runs none of it.
-  Record(int device, const std::function<void()> &queue);
+  Record(int device, std::function<void()> queue);
   ~Record();
   Record(const Record &) = delete;
   Record &operator=(const Record &) = delete;
@@ -100,8 +100,25 @@ class Record {
 
  private:
   int device;
+  std::function<void()> again;
   void *graph = nullptr;
 };
+
+// allocations is how often libtorch has been asked for memory of a device.
+int64_t allocations(int device);
+
+// tokens_like is the least number that is at least n among those with at most three leading bits, or the multiples of 16 below 128:
+// few enough that batches meet records of batches before them.
+inline int64_t tokens_like(int64_t n) {
+  int64_t step = 16;
+  while (step * 8 < n) step *= 2;
+  return blocks(n, step) * step;
+}
+inline int64_t power_like(int64_t n) {
+  int64_t p = 1;
+  while (p < n) p *= 2;
+  return p;
+}
 
 // threads are as many as a block needs for a row of d numbers, by 8.
 inline unsigned threads(int64_t d) { return unsigned(std::min<int64_t>(256, blocks(d, 256) * 32)); }

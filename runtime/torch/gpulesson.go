@@ -109,6 +109,9 @@ func (s *Scope) Back(l GPULesson) int {
 	return left
 }
 
+// LessonRecords is how many forms of lessons are recorded.
+func (g GPU) LessonRecords() int { return int(C.vl_gpu_lesson_records(g.c)) }
+
 func (s *Scope) freeLessons() {
 	for _, l := range s.lessons {
 		C.vl_gpu_lesson_free(l.c)

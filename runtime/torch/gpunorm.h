@@ -9,9 +9,9 @@ namespace valence::gpu {
 
 // norms tells whether norm can have x.
 bool norms(const at::Tensor &x, const at::Tensor &w);
-at::Tensor norm(const at::Tensor &x, const at::Tensor &w, double eps);
-// norm_back is the gradient of x for that of its norm, and plus where it is defined.
-at::Tensor norm_back(const at::Tensor &g, const at::Tensor &x, const at::Tensor &w, double eps, const at::Tensor &plus = {});
+void norm(const at::Tensor &x, const at::Tensor &w, double eps, const at::Tensor &to);
+// norm_back writes the gradient of x for that of its norm, and plus where it is defined, over to.
+void norm_back(const at::Tensor &g, const at::Tensor &x, const at::Tensor &w, double eps, const at::Tensor &plus, const at::Tensor &to);
 
 }  // namespace valence::gpu
 

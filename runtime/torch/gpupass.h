@@ -63,9 +63,6 @@ struct Weights {
   int64_t reach() const { return distances.size(1) / 2; }
 };
 
-// weights are those of a model.
-const Weights &weights(vl_gpu model);
-
 // Inputs are a batch: numbers on the device, and sizes, which may be greater than what there is, as long as what is too much has
 // no tokens.
 struct Inputs {

@@ -78,7 +78,9 @@ struct RMSNorm : torch::autograd::Function<RMSNorm> {
     if (valence::gpu::has(in)) {
       ctx->save_for_backward({in, w});
       ctx->saved_data["eps"] = eps;
-      return valence::gpu::norm(in, w, eps);
+      auto y = at::empty_like(in);
+      valence::gpu::norm(in, w, eps, y);
+      return y;
     }
     auto out = at::empty_like(in);
     int64_t d = in.size(-1), n = in.numel() / d;
@@ -92,8 +94,11 @@ struct RMSNorm : torch::autograd::Function<RMSNorm> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx, const torch::autograd::variable_list &outs) {
     auto saved = ctx->get_saved_variables();
     auto out = outs[0].contiguous();
-    if (saved.size() == 2) return {valence::gpu::norm_back(out, saved[0], saved[1], ctx->saved_data["eps"].toDouble()), at::Tensor(), at::Tensor()};
     auto in = at::empty_like(out);
+    if (saved.size() == 2) {
+      valence::gpu::norm_back(out, saved[0], saved[1], ctx->saved_data["eps"].toDouble(), at::Tensor(), in);
+      return {in, at::Tensor(), at::Tensor()};
+    }
     int64_t d = out.size(-1), n = out.numel() / d;
     auto *dx = in.data_ptr<float>();
     const auto *g = out.const_data_ptr<float>(), *x = saved[0].const_data_ptr<float>(), *w = saved[1].const_data_ptr<float>(),

@@ -37,7 +37,7 @@ func askTraining(ctx context.Context, r *run, q *Question) error {
 	if err != nil {
 		return err
 	}
-	err = r.trainBeside(ctx, q, large, folder, "large base", trainLarge, 1)
+	err = r.trainBeside(ctx, q, large, folder, "large base", trainLarge, r.steps(1))
 	if err = errors.Join(err, large.Close(), r.lock.release()); err != nil {
 		return fmt.Errorf("large base: %w", err)
 	}
@@ -45,11 +45,20 @@ func askTraining(ctx context.Context, r *run, q *Question) error {
 	if err != nil {
 		return err
 	}
-	err = r.trainBeside(ctx, q, small, folder, "builtin base", trainSmall, 4)
+	err = r.trainBeside(ctx, q, small, folder, "builtin base", trainSmall, r.steps(4))
 	if err = errors.Join(err, small.Close()); err != nil {
 		return fmt.Errorf("builtin base: %w", err)
 	}
 	return nil
+}
+
+// steps are those of a round: more on a GPU, where each is short, and the first ones load and
+// choose the kernels of every new shape.
+func (r *run) steps(onCPU int) int {
+	if r.device.IsCUDA() {
+		return 12 * onCPU
+	}
+	return onCPU
 }
 
 // trainBeside compares steps, so many a round, of our trainer and of PEFT.
@@ -63,7 +72,7 @@ func (r *run) trainBeside(ctx context.Context, q *Question, base *checkpoint.Che
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close(context.WithoutCancel(ctx))) }()
-	q.note(fmt.Sprintf("%s: auto is %s; texts have %.0f tokens on average, %s here and padded to %d by PEFT", name, m.Precision(), l.meanTokens(), r.laid(), peftPad))
+	q.note(fmt.Sprintf("%s: auto is %s; texts have %.0f tokens on average, end to end here and padded to %d by PEFT", name, m.Precision(), l.meanTokens(), peftPad))
 	ours, err := l.ours(name, m, steps)
 	if err != nil {
 		return err
@@ -83,14 +92,6 @@ func (r *run) trainBeside(ctx context.Context, q *Question, base *checkpoint.Che
 	}
 	q.note(fmt.Sprintf("%s: the first step's loss is %s here and %s of PEFT", name, Number(l.loss), Number(l.peftLoss)))
 	return l.sameLoss()
-}
-
-// laid is how the trainer lays texts.
-func (r *run) laid() string {
-	if r.device.IsCUDA() {
-		return "padded to their batch"
-	}
-	return "end to end"
 }
 
 // mostApart is how far the first losses may lie from each other: what a type of 8 bits

@@ -1,0 +1,98 @@
+#include "gpulessons.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
+
+namespace valence::gpu {
+namespace {
+
+constexpr std::size_t kMostKnown = 64;
+
+auto all_of(const Form &f) { return std::tie(f.tokens, f.texts, f.longest, f.sequences, f.length, f.width, f.learns, f.looks, f.columns); }
+
+}  // namespace
+
+bool Form::operator==(const Form &other) const { return all_of(*this) == all_of(other); }
+
+Given given(const Form &form, const int *p) {
+  auto next = [&](int64_t n) { return (p += n) - n; };
+  Given in;
+  in.texts = {form.tokens, form.texts, form.longest};
+  in.texts.ids = next(form.tokens), in.texts.start = next(form.texts + 1), in.texts.rows = next(form.tokens);
+  int64_t all = form.sequences * form.length;
+  in.sequences = {all, form.sequences, form.length};
+  in.sequences.ids = next(all), in.sequences.start = next(form.sequences + 1), in.sequences.rows = next(all);
+  if (form.looks) in.seen = p;
+  in.learns = form.learns;
+  return in;
+}
+
+int64_t numbers_of(const Form &f) { return 2 * f.tokens + f.texts + 1 + 2 * f.sequences * f.length + f.sequences + 1 + (f.looks ? f.sequences : 0); }
+
+Lessons::Lessons(const Weights &w) : w(w), pool(at::TensorOptions(device_of(w.device))) {}
+
+Pool *Lessons::lend() {
+  if (lent || !pool.idle()) return nullptr;
+  lent = true;
+  return &pool;
+}
+
+Known &Lessons::find(const Form &form) {
+  auto at = std::find_if(known.begin(), known.end(), [&](const Known &k) { return k.form == form; });
+  if (at != known.end()) {
+    known.splice(known.begin(), known, at);
+    return known.front();
+  }
+  if (known.size() >= kMostKnown) known.pop_back();
+  known.emplace_front();
+  known.front().form = form;
+  return known.front();
+}
+
+int64_t Lessons::count() const {
+  return std::count_if(known.begin(), known.end(), [](const Known &k) { return bool(k.back); });
+}
+
+void Lessons::record(Known &k, const Weights &placed, const at::Tensor &encoder_distances, const at::Tensor &decoder_distances) {
+  if (!why.empty()) return;
+  const auto &form = k.form;
+  auto options = at::TensorOptions(device_of(w.device));
+  // Where recording is emulated it runs, on texts without tokens.
+  k.numbers = at::zeros({numbers_of(form)}, options.dtype(at::kInt));
+  k.vectors = at::zeros({form.texts, form.width}, options.dtype(at::kFloat));
+  k.taught = at::zeros({form.texts, form.width}, options.dtype(at::kFloat));
+  k.slope = at::zeros({form.sequences * form.length, w.d}, options.dtype(at::kBFloat16));
+  auto in = given(form, k.numbers.const_data_ptr<int>());
+  in.vectors = k.vectors, in.encoder_distances = encoder_distances, in.decoder_distances = decoder_distances;
+  k.layers = std::make_unique<Layers>(placed, in, &pool);
+  auto &layers = *k.layers;
+  try {
+    auto before = allocations(w.device);
+    auto there = std::make_unique<Record>(w.device, [&] {
+      pool.begin(/*fixed=*/true);
+      layers.begin();
+      while (layers.there() > 0) {
+      }
+    });
+    const auto &x = layers.stream();
+    k.stream = at::for_blob(data(x), x.sizes()).options(x.options()).target_device(x.device()).make_tensor();
+    auto back = std::make_unique<Record>(w.device, [&] {
+      layers.along(k.slope, k.taught);
+      while (layers.back() > 0) {
+      }
+      layers.end();
+    });
+    // What libtorch allocates is given to others afterwards, while a replay still writes there.
+    TORCH_CHECK(allocations(w.device) == before, "gpu: an operator allocated memory while a lesson was recorded");
+    k.there = std::move(there), k.back = std::move(back);
+  } catch (const std::exception &e) {  // lessons do not need records
+    layers.end();
+    why = e.what();
+  }
+}
+
+}  // namespace valence::gpu
