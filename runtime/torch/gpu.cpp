@@ -128,7 +128,7 @@ class Model {
   // recorded is the shape that a record for a batch has, if it may have one.
   std::optional<Shape> recorded(const Batch &b) const {
     auto s = plain(b);
-    if (w.device < 0 || !why.empty() || s.tokens > kRecordedTokens || s.texts > kRecordedTexts || b.n > kRecordedNext) return std::nullopt;
+    if (!why.empty() || s.tokens > kRecordedTokens || s.texts > kRecordedTexts || b.n > kRecordedNext) return std::nullopt;
     s.tokens = tokens_like(s.tokens);
     s.texts = power_like(s.texts);
     s.longest = std::min(s.tokens, w.reach() + 1);
@@ -199,11 +199,11 @@ class Model {
   void record(Known &known, int64_t peak) {
     if (!memory.defined() || memory.numel() < peak) memory = at::empty({std::max<int64_t>(2 * peak, 64 << 20)}, options().dtype(at::kByte));
     if (!block.defined()) block = at::empty({2 * (kRecordedTokens + kRecordedTexts) + kRecordedNext + 1}, options().dtype(at::kInt));
+    block.zero_();  // where recording is emulated it runs, on texts without tokens
     known.memory = memory;
-    Room room(options(), memory);
-    auto in = inputs(known.shape, block);
     auto before = allocations(w.device);
-    auto made = std::make_unique<Record>(w.device, [&] {
+    auto made = std::make_unique<Record>(w.device, [this, &known, in = inputs(known.shape, block)] {
+      Room room(options(), known.memory);
       Pass pass(w, in, room);
       known.states = pass.first(pass.states());
     });

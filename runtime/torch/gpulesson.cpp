@@ -14,12 +14,20 @@
 namespace valence::gpu {
 namespace {
 
-// The most tokens of a lesson that is recorded. Larger ones take the GPU longer than queueing.
-constexpr int64_t kRecordedTokens = 2048;
+// The most tokens of a lesson that is recorded, and the most bytes that the way there leaves for the way back in memory that the model
+// keeps for this. Larger ones take the GPU longer than queueing.
+constexpr int64_t kRecordedTokens = 4096, kRecordedBytes = 1 << 30;
 
-Form form_of(const vl_gpu_task &task, const Texts &texts) {
+// left_by is how many bytes the way there leaves of a token: the stream and what is projected from it, with and without vectors.
+int64_t left_by(const Weights &w) {
+  int64_t encoder = 2 * w.d + 7 * w.inner() + 2 * w.ff, decoder = 4 * w.inner();
+  return int64_t(sizeof(uint16_t)) * (int64_t(w.encoder.size()) * encoder + int64_t(w.decoder.size()) * decoder);
+}
+
+Form form_of(const Weights &w, const vl_gpu_task &task, const Texts &texts) {
   Form f{};
   f.tokens = texts.tokens() <= kRecordedTokens ? tokens_like(texts.tokens()) : blocks(texts.tokens(), 64) * 64;
+  f.recorded = task.learns && f.tokens <= std::min(kRecordedTokens, kRecordedBytes / left_by(w));
   f.texts = texts.texts(), f.longest = std::max<int64_t>(64, power_like(texts.longest));
   f.sequences = task.sequences, f.length = task.length, f.width = ref(task.vectors).size(1);
   f.learns = task.learns, f.looks = task.rows;
@@ -35,10 +43,10 @@ class Lesson {
     Texts texts(task.lengths, task.texts);
     check(task, texts);
     w.place(task.columns, task.projections);
-    auto form = form_of(task, texts);
-    pool = all.lend();
+    auto form = form_of(w, task, texts);
+    if (form.recorded) pool = all.lend();
     try {
-      if (pool && form.learns && form.tokens <= kRecordedTokens) known = &all.find(form);
+      if (pool) known = &all.find(form);
       begin(task, texts, form);
     } catch (...) {
       give_back();

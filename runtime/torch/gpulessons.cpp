@@ -59,40 +59,47 @@ int64_t Lessons::count() const {
 
 void Lessons::record(Known &k, const Weights &placed, const at::Tensor &encoder_distances, const at::Tensor &decoder_distances) {
   if (!why.empty()) return;
-  const auto &form = k.form;
-  auto options = at::TensorOptions(device_of(w.device));
-  // Where recording is emulated it runs, on texts without tokens.
-  k.numbers = at::zeros({numbers_of(form)}, options.dtype(at::kInt));
-  k.vectors = at::zeros({form.texts, form.width}, options.dtype(at::kFloat));
-  k.taught = at::zeros({form.texts, form.width}, options.dtype(at::kFloat));
-  k.slope = at::zeros({form.sequences * form.length, w.d}, options.dtype(at::kBFloat16));
-  auto in = given(form, k.numbers.const_data_ptr<int>());
-  in.vectors = k.vectors, in.encoder_distances = encoder_distances, in.decoder_distances = decoder_distances;
-  k.layers = std::make_unique<Layers>(placed, in, &pool);
-  auto &layers = *k.layers;
   try {
-    auto before = allocations(w.device);
-    auto there = std::make_unique<Record>(w.device, [&] {
-      pool.begin(/*fixed=*/true);
-      layers.begin();
-      while (layers.there() > 0) {
-      }
-    });
-    const auto &x = layers.stream();
-    k.stream = at::for_blob(data(x), x.sizes()).options(x.options()).target_device(x.device()).make_tensor();
-    auto back = std::make_unique<Record>(w.device, [&] {
-      layers.along(k.slope, k.taught);
-      while (layers.back() > 0) {
-      }
-      layers.end();
-    });
-    // What libtorch allocates is given to others afterwards, while a replay still writes there.
-    TORCH_CHECK(allocations(w.device) == before, "gpu: an operator allocated memory while a lesson was recorded");
-    k.there = std::move(there), k.back = std::move(back);
+    k.prepare(w);
+    auto in = given(k.form, k.numbers.const_data_ptr<int>());
+    in.vectors = k.vectors, in.encoder_distances = encoder_distances, in.decoder_distances = decoder_distances;
+    k.layers = std::make_unique<Layers>(placed, in, &pool);
+    queue(k);
   } catch (const std::exception &e) {  // lessons do not need records
-    layers.end();
+    k.layers.reset();
     why = e.what();
   }
+}
+
+void Known::prepare(const Weights &w) {
+  auto options = at::TensorOptions(device_of(w.device));
+  // Where recording is emulated it runs, on texts without tokens.
+  numbers = at::zeros({numbers_of(form)}, options.dtype(at::kInt));
+  vectors = at::zeros({form.texts, form.width}, options.dtype(at::kFloat));
+  taught = at::zeros({form.texts, form.width}, options.dtype(at::kFloat));
+  slope = at::zeros({form.sequences * form.length, w.d}, options.dtype(at::kBFloat16));
+}
+
+void Lessons::queue(Known &k) {
+  auto &layers = *k.layers;
+  auto before = allocations(w.device);
+  auto there = std::make_unique<Record>(w.device, [&] {
+    pool.begin(/*fixed=*/true);
+    layers.begin();
+    while (layers.there() > 0) {
+    }
+  });
+  const auto &x = layers.stream();
+  k.stream = at::for_blob(data(x), x.sizes()).options(x.options()).target_device(x.device()).make_tensor();
+  auto back = std::make_unique<Record>(w.device, [&] {
+    layers.along(k.slope, k.taught);
+    while (layers.back() > 0) {
+    }
+    layers.end();
+  });
+  // What libtorch allocates is given to others afterwards, while a replay still writes there.
+  TORCH_CHECK(allocations(w.device) == before, "gpu: an operator allocated memory while a lesson was recorded");
+  k.there = std::move(there), k.back = std::move(back);
 }
 
 }  // namespace valence::gpu

@@ -16,6 +16,7 @@ namespace valence::gpu {
 struct Form {
   int64_t tokens, texts, longest, sequences, length, width;
   bool learns, looks;  // looks: whether it is told which text each sequence looks at
+  bool recorded;       // whether it may be
   std::vector<int64_t> columns;
   bool operator==(const Form &other) const;
 };
@@ -28,6 +29,7 @@ struct Known {
   at::Tensor stream;                           // before the decoder's last norm, in the pool
   std::unique_ptr<Layers> layers;
   std::unique_ptr<Record> there, back;
+  void prepare(const Weights &w);
 };
 
 class Lessons {
@@ -51,6 +53,7 @@ class Lessons {
   bool lent = false;
   std::list<Known> known;  // the last used first
   std::string why;
+  void queue(Known &k);
 };
 
 // lessons are those of a model.
