@@ -95,9 +95,10 @@ func BenchmarkLearn(b *testing.B) {
 	for _, shape := range []struct {
 		rows, tokens, runs int
 		among              []int32
-	}{{8, 36, 1, nil}, {32, 36, 8, nil}, {32, 36, 8, []int32{500, 600, 700}}, {8, 128, 1, nil}} {
-		b.Run(fmt.Sprintf("%dx%d/%d_runs/among_%d", shape.rows, shape.tokens, shape.runs, len(shape.among)), func(b *testing.B) {
-			l := &spec.Lesson{Sites: m.config.DefaultSites()}
+		dropout            float64
+	}{{8, 36, 1, nil, 0}, {32, 36, 8, nil, 0}, {32, 36, 8, []int32{500, 600, 700}, 0}, {8, 128, 1, nil, 0}, {8, 36, 1, nil, 0.1}} {
+		b.Run(fmt.Sprintf("%dx%d/%d_runs/among_%d/dropout_%v", shape.rows, shape.tokens, shape.runs, len(shape.among), shape.dropout), func(b *testing.B) {
+			l := &spec.Lesson{Sites: m.config.DefaultSites(), Dropout: shape.dropout}
 			for i := range shape.runs {
 				l.Vectors = append(l.Vectors, scaled(m.config, 0.9+float32(i)/100).Data)
 			}

@@ -31,7 +31,11 @@ func TestGPULearns(t *testing.T) {
 	for _, l := range g.m.config.Linears() {
 		all = append(all, spec.Site{Module: l.Module, Input: true, Size: l.In}, spec.Site{Module: l.Module, Size: l.Out})
 	}
-	for name, l := range map[string]*spec.Lesson{"default sites": lesson(&fixture{model: g.exact}, 7), "every projection": lessonAt(all, 4), "one text": lesson(&fixture{model: g.exact}, 1)} {
+	dropping := lessonAt(all, 4)
+	dropping.Dropout = 0.2
+	for name, l := range map[string]*spec.Lesson{
+		"default sites": lesson(&fixture{model: g.exact}, 7), "every projection": lessonAt(all, 4), "one text": lesson(&fixture{model: g.exact}, 1), "dropout": dropping,
+	} {
 		t.Run(name, func(t *testing.T) {
 			want, got := learn(t, g.exact, l), learn(t, g.m, l)
 			var single *spec.Gradient
@@ -142,8 +146,13 @@ func TestGPULessonsAreReplayed(t *testing.T) {
 	first := lesson(&fixture{model: g.exact}, 6)
 	second, third := like(first, 1), like(first, 2)
 	other := lesson(&fixture{model: g.exact}, 2)
+	dropping, dropped := like(other, 1), like(other, 1) // of which other elements are dropped
+	for i := range dropping.Rows {
+		dropping.Dropout, dropped.Dropout = 0.3, 0.3
+		dropped.Rows[i].Key++
+	}
 	want := map[*spec.Lesson]*spec.Gradient{}
-	for i, l := range []*spec.Lesson{first, other, second, third, first, other, first, second, third, other, second} {
+	for i, l := range []*spec.Lesson{first, other, second, third, first, other, dropping, first, second, dropped, third, other, dropping, second, dropped} {
 		got := learn(t, g.m, l)
 		if want[l] == nil {
 			want[l] = got
@@ -152,8 +161,11 @@ func TestGPULessonsAreReplayed(t *testing.T) {
 			t.Errorf("lesson %d gives other bits than the first time", i)
 		}
 	}
-	if n := g.m.gpu.LessonRecords(); n != 2 || g.m.gpu.Unrecorded() != "" {
-		t.Fatalf("%d forms are recorded, not 2: %s", n, g.m.gpu.Unrecorded())
+	if n := g.m.gpu.LessonRecords(); n != 3 || g.m.gpu.Unrecorded() != "" {
+		t.Fatalf("%d forms are recorded, not 3: %s", n, g.m.gpu.Unrecorded())
+	}
+	if reflect.DeepEqual(want[dropping], want[dropped]) {
+		t.Error("keys do not decide what is dropped")
 	}
 	exact := learn(t, g.exact, third)
 	for run := range exact.Runs {

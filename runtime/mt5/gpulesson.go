@@ -32,9 +32,13 @@ func (st *study) forwardOnGPU() (*value, error) {
 
 func (st *study) task(s *torch.Scope) *torch.GPUTask {
 	m, l := st.m, st.plan.length
+	var keys []uint64
+	for _, row := range st.lesson.Rows {
+		keys = append(keys, row.Key)
+	}
 	return &torch.GPUTask{
 		IDs: slices.Concat(st.in.texts...), Lengths: st.in.lengths, Next: st.plan.ids(m.config.StartID), Length: l, Rows: st.rows,
-		Vectors: st.vectors, Columns: st.layout.places(), Learns: st.learn,
+		Vectors: st.vectors, Columns: st.layout.places(), Learns: st.learn, Dropout: st.lesson.Dropout, Keys: keys,
 		EncoderDistances: m.encoder.bias.byDistance(s, st.in.length), DecoderDistances: m.decoder.bias.byDistance(s, l),
 	}
 }

@@ -37,8 +37,20 @@ func (p *pass) drop(x torch.Tensor) torch.Tensor {
 	if p.rate == 0 {
 		return x
 	}
-	p.salt++
-	return p.s.Dropout(x, p.keys, p.salt, p.rate)
+	n := p.noise.next()
+	if p.texts.Defined() {
+		return p.s.DropoutTexts(x, n, p.texts)
+	}
+	return p.s.Dropout(x, n.Keys, n.Salt, n.Rate)
+}
+
+// next is the noise of the next place that drops, or none.
+func (n *noise) next() torch.Noise {
+	if n.rate == 0 {
+		return torch.Noise{}
+	}
+	n.salt++
+	return torch.Noise{Keys: n.keys, Salt: n.salt, Rate: n.rate}
 }
 
 // embed reads the embeddings of ids.

@@ -83,8 +83,8 @@ func (m *Model) study(ctx context.Context, l *spec.Lesson) (*study, error) {
 		return nil, err
 	}
 	st := &study{m: m, ctx: ctx, lesson: l, layout: newLayout(m.config), plan: &plan{}}
-	// What is dropped, and what libtorch's own operators compute, is padded.
-	st.flat = l.Dropout == 0 && m.dtype == torch.Float32 && !m.thread.Device().IsCUDA()
+	// What libtorch's own operators compute is padded.
+	st.flat = m.dtype == torch.Float32 && !m.thread.Device().IsCUDA()
 	if err := st.layout.widen(l.Sites); err != nil {
 		return nil, err
 	}
@@ -185,7 +185,8 @@ func (st *study) encode() (*value, error) {
 	x, err := st.run(none, none, nil, func(p *pass, _ []torch.Tensor) torch.Tensor {
 		if st.flat {
 			bias = st.distances(p.s, &m.encoder, st.in.length)
-			return p.s.Unsqueeze(p.embed(p.endToEnd(st.in)), 0)
+			p.flat = flat{texts: st.texts}
+			return p.drop(p.s.Unsqueeze(p.embed(p.endToEnd(st.in)), 0))
 		}
 		bias = st.keep(p.s, p.encoderBias(st.in))
 		return p.drop(p.embed(p.padded(st.in)))
@@ -205,6 +206,7 @@ func (st *study) encode() (*value, error) {
 		return nil, err
 	}
 	return st.run(none, none, []*value{x}, func(p *pass, x []torch.Tensor) torch.Tensor {
+		p.flat = flat{texts: st.texts}
 		return p.drop(p.norm(x[0], m.encoder.finalNorm))
 	})
 }
@@ -218,7 +220,8 @@ func (st *study) decode(states *value) (*value, error) {
 		if st.flat {
 			distances = st.distances(p.s, &m.decoder, l)
 			sequences = slices.Repeat([]int64{l}, int(n))
-			return p.s.Reshape(x, 1, n*l, -1)
+			p.flat = flat{texts: sequences}
+			return p.drop(p.s.Reshape(x, 1, n*l, -1))
 		}
 		mask = st.keep(p.s, p.spread(st.in.mask, st.index))
 		return p.drop(x)
@@ -241,6 +244,7 @@ func (st *study) decode(states *value) (*value, error) {
 		return nil, err
 	}
 	return st.run(none, none, []*value{x}, func(p *pass, x []torch.Tensor) torch.Tensor {
+		p.flat = flat{texts: sequences}
 		return p.drop(p.norm(x[0], m.decoder.finalNorm))
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"valence/runtime/mt5/spec"
 	"valence/runtime/torch"
+	"valence/runtime/torch/torchtest"
 )
 
 // lesson has rows of three runs and of many lengths, with choices out of the whole
@@ -207,6 +208,38 @@ func TestDropoutDependsOnTheKey(t *testing.T) {
 	}
 	if len(seen) != 100 {
 		t.Errorf("100 keys give %d losses", len(seen))
+	}
+}
+
+// TestDropoutEndToEnd holds a lesson whose texts lie end to end to the same with padded texts, of
+// which libtorch's operators drop the same elements.
+func TestDropoutEndToEnd(t *testing.T) {
+	torchtest.OnCPU(t)
+	for _, variant := range variants {
+		f := load(t, variant)
+		l := lesson(f, 5)
+		l.Dropout = 0.3
+		got := learn(t, f.model, l)
+		st, err := f.model.study(ctx, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !st.flat {
+			t.Fatal("the lesson is padded")
+		}
+		st.learn, st.flat = true, false
+		want, err := st.teach()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if far := lossesApart(got.Losses, want.Losses); !(far < 1e-5) {
+			t.Errorf("%s: losses are %v apart: %v, padded %v", variant, far, got.Losses, want.Losses)
+		}
+		for run := range want.Runs {
+			if c := cosine(got.Runs[run], want.Runs[run]); !(c > 1-1e-8) {
+				t.Errorf("%s: run %d: the cosine of its gradient with that of padded texts is %v", variant, run, c)
+			}
+		}
 	}
 }
 

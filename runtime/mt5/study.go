@@ -91,8 +91,8 @@ func (st *study) begin() error {
 	})
 }
 
-// onGPU tells whether the lesson goes by the GPU's own kernels, which drop nothing.
-func (st *study) onGPU() bool { return st.m.gpu.Defined() && st.lesson.Dropout == 0 }
+// onGPU tells whether the lesson goes by the GPU's own kernels.
+func (st *study) onGPU() bool { return st.m.gpu.Defined() }
 
 // keep gives a tensor of a turn to the study.
 func (st *study) keep(s *torch.Scope, t torch.Tensor) torch.Tensor { return s.Give(st.own, t) }

@@ -178,6 +178,11 @@ VECTOR void slopes(float *s, float *t, float by, int64_t keys) {
   }
 }
 
+// drop drops weights, or what comes back to them, in s [kQueries, keys] of a head's queries from query on.
+void drop(const Head &h, int64_t query, float *s, int64_t keys) {
+  for (int64_t i = 0; h.noise && i < kQueries && query + i < h.queries; i++) row_drop(*h.noise, h.first(query + i), s + i * keys, s + i * keys, h.keys);
+}
+
 // fetch asks for some queries and for where their results go, which lie far apart, before they are needed.
 VECTOR void fetch(const Head &h, int64_t query) {
   for (int64_t r = query; r < query + kQueries && r < h.queries; r++) {
@@ -213,6 +218,7 @@ CLONES void look(const Head &h, const float *seen, float *scratch) {
     fetch(h, i + kQueries);
     scores(q, seen, h.width, keys, s);
     soften(h, i, s, keys, by);
+    drop(h, i, s, keys);
     mix(s, keys, by, values, n, columns, out);
     for (int64_t r = 0; r < some; r++) copy(out + r * columns, h.width, h.out + (i + r) * h.out_stride);
   }
@@ -250,7 +256,9 @@ CLONES void attend_back(const HeadBack &b, float *scratch) {
     scores(each_g, turned_v, width, keys, t);
     float by[kQueries];
     soften(h, i, s, keys, by);
+    drop(h, i, t, keys);
     for (int64_t r = 0; r < kQueries; r++) slopes(s + r * keys, t + r * keys, by[r], keys);
+    drop(h, i, s, keys);
     mix(t, keys, one, rows_k, n, columns, out);
     spread(s, keys, g, n, columns, dv);
     spread(t, keys, q, n, columns, dk);

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "noise.h"
+
 namespace valence {
 
 // kQueries share what is read of keys and values.
@@ -17,6 +19,9 @@ struct Head {
   int64_t bias_stride;
   float *out;
   int64_t out_stride;
+  const Noise *noise = nullptr;  // of the weights, if any
+  uint64_t head = 0;             // its number, which is the first of their places
+  uint64_t first(int64_t query) const { return (head * kPlaces + query) * kPlaces; }
 };
 
 // attend looks at keys k and values v, whose rows are stride floats apart, in attend_scratch floats of room. It gives the same

@@ -4,6 +4,7 @@
 typedef unsigned short bf16;
 typedef unsigned int u32;
 typedef long long i64;
+typedef unsigned long long u64;
 
 static __device__ float low(u32 pair) { return __uint_as_float(pair << 16); }
 static __device__ float high(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
@@ -79,6 +80,32 @@ constexpr float kGELUBy = 1.5957691216057308f, kGELUCube = 0.044715f;
 // within is what x is multiplied by the logistic function of, in an activation other than ReLU: half of 1 + tanh(u) is that of 2 u.
 static __device__ float within(float x, int activation) { return activation == kGELU ? kGELUBy * (x + kGELUCube * x * x * x) : x; }
 
+// Noise is dropout: what is dropped of a row depends on its key, on a salt and on where an element is in the row, and on nothing else.
+struct Noise {
+  const u64 *keys;  // of the rows, or null where nothing is dropped
+  u64 salt;
+  i64 least;        // numbers below it are dropped
+  float by;         // of what is left
+};
+
+constexpr u64 kPlaces = 1 << 16;  // of a dimension of a row
+
+// hashed mixes a number as hash of native.cpp does.
+static __device__ u64 hashed(u64 x) {
+  x = (x ^ x >> 31) * 0xbf58476d1ce4e5b9ull;
+  return (x ^ x >> 31) * 0x94d049bb133111ebull;
+}
+
+static __device__ u64 seed(const Noise &n, int row) { return n.keys ? hashed(n.keys[row] + n.salt) : 0; }
+
+// kept is what the element at a place of a row with a seed is multiplied by.
+static __device__ float kept(const Noise &n, u64 seed, u64 place) { return i64(hashed(place + seed)) < n.least ? 0 : n.by; }
+
+// weight_kept is that of the weight of a key for a query.
+static __device__ float weight_kept(const Noise &n, u64 seed, int head, int query, int key) {
+  return n.keys ? kept(n, seed, (head * kPlaces + query) * kPlaces + key) : 1;
+}
+
 constexpr int kKeys = 64;                        // of a tile
 constexpr int kRow = WIDTH + 8;                  // of a tile: a warp's reads of 8 rows then lie in different banks
 constexpr int kSteps = WIDTH / 16;               // of a product over a head's width
@@ -95,6 +122,7 @@ struct Attention {
   bf16 *y;                  // [tokens, heads, WIDTH]
   i64 inner;                // heads * WIDTH
   float *log;               // [heads, tokens]: logarithms of the weights' sums before division, or null
+  Noise noise;              // of the weights, of a row for each sequence
 };
 
 // Part is what a block has of an attention: a sequence and the text that it looks at.

@@ -141,7 +141,7 @@ void *stream(int device) {
 
 const char *const kNames[] = {"valence_embed",     "valence_norm",       "valence_scale",     "valence_gate",           "valence_attend",
                               "valence_scores",    "valence_sum",        "valence_logits",    "valence_norm_back",      "valence_scale_back",
-                              "valence_gate_back", "valence_attend_queries", "valence_attend_keys"};
+                              "valence_drop",      "valence_gate_back", "valence_attend_queries", "valence_attend_keys"};
 static_assert(std::size(kNames) == std::size_t(Kernel::kCount));
 
 // Emulator runs the kernels of a library on the CPU.

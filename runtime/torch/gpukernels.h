@@ -16,15 +16,23 @@ namespace valence::gpu {
 
 enum class Kernel {
   kEmbed, kNorm, kScale, kGate, kAttend, kScores, kSum, kLogits,             // of kernels.cu
-  kNormBack, kScaleBack, kGateBack, kAttendQueries, kAttendKeys, kCount,  // of learn.cu
+  kNormBack, kScaleBack, kDrop, kGateBack, kAttendQueries, kAttendKeys, kCount,  // of learn.cu
   kLearn = kNormBack
 };
 
-// Vectors and Attention are what the kernels take by these names. A bfloat16 is as good as any 16 bits here.
+// Vectors, Noise and Attention are what the kernels take by these names. A bfloat16 is as good as any 16 bits here.
 struct Vectors {
   const float *x = nullptr;
   int64_t step = 0;
   explicit operator bool() const { return x; }
+};
+
+struct Noise {
+  const uint64_t *keys = nullptr;
+  uint64_t salt = 0;
+  int64_t least = 0;
+  float by = 1;
+  explicit operator bool() const { return keys; }
 };
 
 struct Attention {
@@ -37,6 +45,7 @@ struct Attention {
   void *y;
   int64_t inner;
   float *log;
+  Noise noise;
 };
 
 struct AttentionBack {

@@ -37,7 +37,10 @@ void Layers::end() {
 
 int64_t Layers::there() {
   TORCH_CHECK(at < layers(), "lesson: there are no more layers");
-  if (at == 0) x = embedded(in.texts);
+  if (at == 0) {
+    x = embedded(in.texts);
+    drop(in.texts, in.noise_at(0, 1), x);
+  }
   if (at < encoders()) {
     const auto &layer = w.encoder[at];
     self(in.texts, in.encoder_distances, layer.self);
@@ -45,7 +48,9 @@ int64_t Layers::there() {
     if (at == encoders() - 1) {
       encoder_end = x;
       states = norm(x, w.encoder_norm);
+      drop(in.texts, in.noise_at(encoders() + 1, 1), states);
       x = embedded(in.sequences);
+      drop(in.sequences, in.noise_at(encoders() + 2, 1), x);
     }
   } else {
     const auto &layer = w.decoder[at - encoders()];
@@ -75,7 +80,10 @@ int64_t Layers::back() {
     feed_forward_back(in.sequences, layer.ff);
     cross_back(layer.cross);
     self_back(in.sequences, in.decoder_distances, layer.self);
-    if (at == encoders() && lowest() < at) g = norm_back(states_slope, encoder_end, w.encoder_norm, {});
+    if (at == encoders() && lowest() < at) {
+      drop(in.texts, in.noise_at(encoders() + 1, 1), states_slope);
+      g = norm_back(states_slope, encoder_end, w.encoder_norm, {});
+    }
   } else {
     const auto &layer = w.encoder[at];
     feed_forward_back(in.texts, layer.ff);
@@ -119,25 +127,40 @@ at::Tensor Layers::norm_back(const at::Tensor &g, const at::Tensor &x, const at:
   return dx;
 }
 
-// add adds the projection of h to the stream.
-Joined Layers::add(const Tokens &t, const at::Tensor &h, const at::Tensor &weight, const Scales &by) {
+void drop(const Kernels &kernels, const Tokens &t, const Noise &noise, const at::Tensor &x, const at::Tensor &plus, const at::Tensor &y) {
+  int64_t d = x.size(1);
+  kernels.run(Kernel::kDrop, {t.all}, threads(d), data(x), plus.defined() ? data(plus) : nullptr, data(y), noise, t.start, t.rows, int(d));
+}
+
+// add adds the projection of h, some of which is dropped, to the stream.
+Joined Layers::add(const Tokens &t, const at::Tensor &h, const at::Tensor &weight, const Scales &by, const Noise &noise) {
   auto y = room(x.sizes());
   Joined j{weight, {by}, {}, {}, {}};
-  if (by.in >= 0 || by.out >= 0) {
-    j = joined(t, h, weight, {by});
-    at::add_out(y, x, by.out < 0 ? j.made : j.scaled);
-  } else {
+  if (by.in < 0 && by.out < 0 && !noise) {
     at::addmm_out(y, x, h, weight.t());
+  } else {
+    j = joined(t, h, weight, {by});
+    const auto &made = by.out < 0 ? j.made : j.scaled;
+    if (noise) {
+      gpu::drop(kernels, t, noise, made, x, y);
+    } else {
+      at::add_out(y, x, made);
+    }
   }
   x = y;
   return j;
 }
 
 // add_back is the gradient of h for that of the stream, which stays.
-at::Tensor Layers::add_back(const Tokens &t, const Joined &j) const {
-  if (j.by[0].out < 0) return joined_back(t, j, g);
+at::Tensor Layers::add_back(const Tokens &t, const Joined &j, const Noise &noise) const {
+  if (j.by[0].out < 0 && !noise) return joined_back(t, j, g);
   auto d = room(g.sizes());
-  return joined_back(t, j, d.copy_(g));
+  if (noise) {
+    gpu::drop(kernels, t, noise, g, {}, d);
+  } else {
+    d.copy_(g);
+  }
+  return joined_back(t, j, d);
 }
 
 Attention Layers::attention(const Attended &a, const Tokens &of, const Tokens &to, const at::Tensor &distances) const {
@@ -147,6 +170,7 @@ Attention Layers::attention(const Attended &a, const Tokens &of, const Tokens &t
   if (!a.self()) p.of = in.seen;
   if (distances.defined()) p.distances = distances.const_data_ptr<float>(), p.reach = int(distances.size(1) / 2);
   p.y = data(a.mixed), p.inner = w.inner(), p.log = a.log.data_ptr<float>();
+  p.noise = noise_at(a.first());
   return p;
 }
 
@@ -154,13 +178,13 @@ Attention Layers::attention(const Attended &a, const Tokens &of, const Tokens &t
 void Layers::attend(Attended a, const Tokens &of, const Tokens &to, const at::Tensor &distances, const at::Tensor &o, const Scales &by_o) {
   a.mixed = room({of.all, w.inner()}), a.log = room({w.heads, of.all}, at::kFloat);
   kernels.attend(Kernel::kAttend, of.longest, w.heads, of.texts, attention(a, of, to, distances));
-  a.o = add(of, a.mixed, o, by_o);
+  a.o = add(of, a.mixed, o, by_o, noise_at(a.first() + 1));
   if (in.learns) attended.push_back(std::move(a));
 }
 
 // attend_back writes the gradients of queries, keys and values.
 void Layers::attend_back(const Attended &a, const Tokens &of, const Tokens &to, const at::Tensor &distances, const Columns &dq, const Columns &dk, const Columns &dv) const {
-  auto slope = add_back(of, a.o), along = room(a.log.sizes(), at::kFloat);
+  auto slope = add_back(of, a.o, noise_at(a.first() + 1)), along = room(a.log.sizes(), at::kFloat);
   AttentionBack b{attention(a, of, to, distances), data(slope), along.data_ptr<float>(), dq.x, dk.x, dv.x, dq.step, dk.step};
   kernels.attend(Kernel::kAttendQueries, of.longest, w.heads, of.texts, b);
   kernels.attend(Kernel::kAttendKeys, to.longest, w.heads, to.texts, b);
@@ -204,13 +228,15 @@ void Layers::feed_forward(const Tokens &t, const FeedForward &ff) {
   auto h = f.wi.part(0), u = up(f.wi.made);
   auto y = room({t.all, w.ff});
   kernels.run(Kernel::kGate, {t.all}, threads(w.ff), h.x, u.x, h.step, w.activation, by(gated_by(ff)), t.rows, data(y), int(w.ff));
-  f.wo = add(t, y, ff.wo, {ups(ff) ? ff.by_wo.in : -1, ff.by_wo.out});
+  drop(t, noise_at(inner_noise()), y);
+  f.wo = add(t, y, ff.wo, {ups(ff) ? ff.by_wo.in : -1, ff.by_wo.out}, noise_at(inner_noise() + 1));
   if (in.learns) fed.push_back(std::move(f));
 }
 
 void Layers::feed_forward_back(const Tokens &t, const FeedForward &ff) {
   auto f = taken(fed);
-  auto along = add_back(t, f.wo), d = room(f.wi.made.sizes());
+  auto along = add_back(t, f.wo, noise_at(inner_noise() + 1)), d = room(f.wi.made.sizes());
+  drop(t, noise_at(inner_noise()), along);
   auto h = f.wi.part(0), u = up(f.wi.made), dh = part(d, 0, w.ff), du = up(d);
   kernels.run(Kernel::kGateBack, {blocks(w.ff, kStrip), t.texts}, kStripThreads, data(along), h.x, u.x, h.step, w.activation, by(gated_by(ff)), t.start, dh.x, du.x,
               slopes(gated_by(ff)), taught.stride(0), int(w.ff));

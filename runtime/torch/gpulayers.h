@@ -13,7 +13,18 @@ struct Given {
   at::Tensor vectors;         // [texts, width] float32, in the columns that the weights know
   at::Tensor encoder_distances, decoder_distances;
   bool learns = false;  // whether there is a way back
+  Noise noise;          // of each text, but for its salt; only where there is a way back
+  // noise_at is that of the n-th place that drops, from 1 on, of a stretch of a model, which are numbered as a study of mt5 runs them:
+  // the embeddings, each layer and the last norm of the encoder, and the same of the decoder.
+  Noise noise_at(int64_t stretch, int64_t n) const {
+    auto made = noise;
+    made.salt = uint64_t((stretch << 8) + n);
+    return made;
+  }
 };
+
+// drop writes x, some elements of which are dropped, and plus where it is defined, to y, which may be x.
+void drop(const Kernels &kernels, const Tokens &t, const Noise &noise, const at::Tensor &x, const at::Tensor &plus, const at::Tensor &y);
 
 class Layers : Products {
  public:
@@ -36,6 +47,7 @@ class Layers : Products {
     at::Tensor x, mixed, log;
     Joined q, kv, o;  // q has keys and values, too, where kv has none
     bool self() const { return kv.by.empty(); }
+    int64_t first() const { return self() ? 1 : 3; }  // of the places that drop
     Columns keys() const { return self() ? q.part(1) : kv.part(0); }
     Columns values() const { return self() ? q.part(2) : kv.part(1); }
   };
@@ -57,8 +69,14 @@ class Layers : Products {
   at::Tensor embedded(const Tokens &t) const;
   at::Tensor norm(const at::Tensor &x, const at::Tensor &weight) const;
   at::Tensor norm_back(const at::Tensor &g, const at::Tensor &x, const at::Tensor &weight, const at::Tensor &plus) const;
-  Joined add(const Tokens &t, const at::Tensor &h, const at::Tensor &weight, const Scales &by);
-  at::Tensor add_back(const Tokens &t, const Joined &j) const;
+  int64_t stretch() const { return at < encoders() ? at + 1 : at + 3; }
+  Noise noise_at(int64_t n) const { return in.noise_at(stretch(), n); }
+  // drop is in place.
+  void drop(const Tokens &t, const Noise &noise, const at::Tensor &x) const {
+    if (noise) gpu::drop(kernels, t, noise, x, {}, x);
+  }
+  Joined add(const Tokens &t, const at::Tensor &h, const at::Tensor &weight, const Scales &by, const Noise &noise);
+  at::Tensor add_back(const Tokens &t, const Joined &j, const Noise &noise) const;
   Attention attention(const Attended &a, const Tokens &of, const Tokens &to, const at::Tensor &distances) const;
   void attend(Attended a, const Tokens &of, const Tokens &to, const at::Tensor &distances, const at::Tensor &o, const Scales &by_o);
   void attend_back(const Attended &a, const Tokens &of, const Tokens &to, const at::Tensor &distances, const Columns &dq, const Columns &dk, const Columns &dv) const;
@@ -68,6 +86,7 @@ class Layers : Products {
   void cross_back(const CrossAttention &c);
   void feed_forward(const Tokens &t, const FeedForward &ff);
   void feed_forward_back(const Tokens &t, const FeedForward &ff);
+  int64_t inner_noise() const { return at < encoders() ? 3 : 5; }  // the place that drops within a feed-forward
   Columns up(const at::Tensor &t) const { return w.gated ? part(t, 1, w.ff) : Columns{}; }
 };
 

@@ -1,6 +1,7 @@
 #include "gpulesson.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -17,6 +18,8 @@ namespace {
 // The most tokens of a lesson that is recorded, and the most bytes that the way there leaves for the way back in memory that the model
 // keeps for this. Larger ones take the GPU longer than queueing.
 constexpr int64_t kRecordedTokens = 4096, kRecordedBytes = 1 << 30;
+// The most tokens of a text of which some elements are dropped: kPlaces of common.cu.
+constexpr int64_t kPlaces = 1 << 16;
 
 // left_by is how many bytes the way there leaves of a token: the stream and what is projected from it, with and without vectors.
 int64_t left_by(const Weights &w) {
@@ -30,7 +33,7 @@ Form form_of(const Weights &w, const vl_gpu_task &task, const Texts &texts) {
   f.recorded = task.learns && f.tokens <= std::min(kRecordedTokens, kRecordedBytes / left_by(w));
   f.texts = texts.texts(), f.longest = std::max<int64_t>(64, power_like(texts.longest));
   f.sequences = task.sequences, f.length = task.length, f.width = ref(task.vectors).size(1);
-  f.learns = task.learns, f.looks = task.rows;
+  f.learns = task.learns, f.looks = task.rows, f.dropout = task.dropout;
   f.columns.assign(task.columns, task.columns + 2 * task.projections);
   return f;
 }
@@ -67,6 +70,7 @@ class Lesson {
   at::Tensor states() const {
     auto y = at::empty_like(stream());
     norm(stream(), w.decoder_norm, w.eps, y);
+    if (in.noise) drop(kernels(), in.sequences, last_noise(), y, {}, y);
     return y;
   }
 
@@ -76,8 +80,9 @@ class Lesson {
                     to.is_contiguous(),
                 "lesson: a gradient ", slope.sizes(), " of states ", x.sizes(), ", to vectors ", to.sizes());
     taught = to;
-    auto g = layers ? at::empty_like(x) : known->slope;
-    norm_back(slope.contiguous(), x, w.decoder_norm, w.eps, {}, g);
+    auto g = layers ? at::empty_like(x) : known->slope, kept = slope.contiguous();
+    if (in.noise) drop(kernels(), in.sequences, last_noise(), slope.contiguous(), {}, kept = at::empty_like(x));
+    norm_back(kept, x, w.decoder_norm, w.eps, {}, g);
     if (layers) layers->along(g, taught);
   }
 
@@ -97,6 +102,7 @@ class Lesson {
   Lessons &all;
   Weights w;  // with the columns of the task's vectors
   at::Tensor vectors, encoder_distances, decoder_distances, numbers, taught;
+  Given in;
   Pool *pool = nullptr;            // which the lesson has been lent
   Known *known = nullptr;          // of its form
   bool again = false;              // its form came before, and is to be recorded
@@ -113,6 +119,7 @@ class Lesson {
   void check(const vl_gpu_task &task, const Texts &texts) const {
     TORCH_CHECK(on_device(vectors, at::kFloat) && vectors.dim() == 2 && vectors.is_contiguous() && vectors.size(0) == texts.texts() && vectors.size(1) % 4 == 0,
                 "lesson: vectors ", vectors.sizes(), " for ", texts.texts(), " texts");
+    TORCH_CHECK(task.dropout == 0 || (task.learns && task.dropout > 0 && task.dropout < 1 && texts.longest <= kPlaces), "lesson: dropout of ", task.dropout);
     TORCH_CHECK(task.sequences > 0 && task.length > 0 && (!task.learns || (!task.rows && task.sequences == task.texts)), "lesson: ", task.sequences, " sequences for ",
                 texts.texts(), " texts");
     for (int i = 0; task.rows && i < task.sequences; i++) TORCH_CHECK(task.rows[i] >= 0 && task.rows[i] < texts.texts(), "lesson: a sequence of text ", task.rows[i]);
@@ -125,6 +132,7 @@ class Lesson {
     bool replayed = known && known->back;
     numbers = replayed ? known->numbers : at::empty({numbers_of(form)}, at::TensorOptions(device()).dtype(at::kInt));
     upload(task, texts, form);
+    in = given(form, numbers.const_data_ptr<int>());
     if (replayed) {
       known->vectors.copy_(vectors, /*non_blocking=*/true);
       return;
@@ -134,7 +142,6 @@ class Lesson {
       known->met = true;
     }
     if (pool) pool->begin(/*fixed=*/false);
-    auto in = given(form, numbers.const_data_ptr<int>());
     in.vectors = vectors, in.encoder_distances = encoder_distances, in.decoder_distances = decoder_distances;
     layers = std::make_unique<Layers>(w, in, pool);
   }
@@ -148,6 +155,10 @@ class Lesson {
     };
     auto row = [&](int64_t sequence) { return task.rows ? task.rows[sequence] : sequence; };
     int64_t tokens = texts.tokens(), all = form.sequences * form.length;
+    if (form.dropout > 0) {
+      std::memcpy(p, task.keys, form.texts * sizeof(*task.keys));
+      p += 2 * form.texts;
+    }
     lay(tokens, form.tokens, [&](int64_t i) { return task.ids[i]; });
     lay(form.texts + 1, form.texts + 1, [&](int64_t i) { return texts.start[i]; });
     lay(tokens, form.tokens, [&](int64_t i) { return texts.of[i]; });
@@ -158,6 +169,8 @@ class Lesson {
     numbers.copy_(here, /*non_blocking=*/true);
   }
 
+  const Kernels &kernels() const { return Kernels::of(w.device, w.width); }
+  Noise last_noise() const { return in.noise_at(int64_t(w.encoder.size() + w.decoder.size()) + 3, 1); }
   const at::Tensor &stream() const { return layers ? layers->stream() : known->stream; }
 
   // record is after the last layer, when nothing of the lesson is left in the pool.

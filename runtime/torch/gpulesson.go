@@ -21,7 +21,9 @@ type GPUTask struct {
 
 	EncoderDistances, DecoderDistances Tensor // for the longest text and sequence
 
-	Learns bool // whether there will be a way back; then there are no Rows
+	Learns  bool     // whether there will be a way back; then there are no Rows
+	Dropout float64  // the part of the elements that Dropout would drop, or 0; only where there is a way back
+	Keys    []uint64 // of the texts, for dropout
 }
 
 // GPULesson is a task on its way, layer by layer. It belongs to the Scope that made it, and
@@ -44,8 +46,9 @@ func (s *Scope) Lesson(g GPU, t *GPUTask) GPULesson {
 		next: sizes(t.Next), sequences: C.int(int64(len(t.Next)) / t.Length), length: C.int64_t(t.Length), rows: sizes(t.Rows),
 		vectors: handle(t.Vectors), columns: columns, projections: C.int(len(t.Columns)),
 		encoder_distances: handle(t.EncoderDistances), decoder_distances: handle(t.DecoderDistances), learns: C.int(boolInt(t.Learns)),
+		dropout: C.double(t.Dropout), keys: (*C.uint64_t)(unsafe.SliceData(t.Keys)),
 	}
-	for _, p := range []unsafe.Pointer{unsafe.Pointer(c.ids), unsafe.Pointer(c.lengths), unsafe.Pointer(c.next), unsafe.Pointer(c.rows), unsafe.Pointer(columns)} {
+	for _, p := range []unsafe.Pointer{unsafe.Pointer(c.ids), unsafe.Pointer(c.lengths), unsafe.Pointer(c.next), unsafe.Pointer(c.rows), unsafe.Pointer(columns), unsafe.Pointer(c.keys)} {
 		if p != nil {
 			pin.Pin(p)
 		}

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kMostKnown = 64;
 
-auto all_of(const Form &f) { return std::tie(f.tokens, f.texts, f.longest, f.sequences, f.length, f.width, f.learns, f.looks, f.columns); }
+auto all_of(const Form &f) { return std::tie(f.tokens, f.texts, f.longest, f.sequences, f.length, f.width, f.dropout, f.learns, f.looks, f.columns); }
 
 }  // namespace
 
@@ -21,6 +21,11 @@ bool Form::operator==(const Form &other) const { return all_of(*this) == all_of(
 Given given(const Form &form, const int *p) {
   auto next = [&](int64_t n) { return (p += n) - n; };
   Given in;
+  if (form.dropout > 0) {
+    in.noise.keys = reinterpret_cast<const uint64_t *>(next(2 * form.texts));
+    in.noise.least = int64_t((form.dropout - 0.5) * 18446744073709551616.0);
+    in.noise.by = float(1 / (1 - form.dropout));
+  }
   in.texts = {form.tokens, form.texts, form.longest};
   in.texts.ids = next(form.tokens), in.texts.start = next(form.texts + 1), in.texts.rows = next(form.tokens);
   int64_t all = form.sequences * form.length;
@@ -31,7 +36,7 @@ Given given(const Form &form, const int *p) {
   return in;
 }
 
-int64_t numbers_of(const Form &f) { return 2 * f.tokens + f.texts + 1 + 2 * f.sequences * f.length + f.sequences + 1 + (f.looks ? f.sequences : 0); }
+int64_t numbers_of(const Form &f) { return (f.dropout > 0 ? 2 * f.texts : 0) + 2 * f.tokens + f.texts + 1 + 2 * f.sequences * f.length + f.sequences + 1 + (f.looks ? f.sequences : 0); }
 
 Lessons::Lessons(const Weights &w) : w(w), pool(at::TensorOptions(device_of(w.device))) {}
 

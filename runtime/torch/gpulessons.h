@@ -15,6 +15,7 @@ namespace valence::gpu {
 // Form is what lessons have in common that one record is for: sizes, which may be greater than what there is, and the columns of vectors.
 struct Form {
   int64_t tokens, texts, longest, sequences, length, width;
+  double dropout;
   bool learns, looks;  // looks: whether it is told which text each sequence looks at
   bool recorded;       // whether it may be
   std::vector<int64_t> columns;

@@ -58,6 +58,17 @@ void gate_back(const at::Tensor &g, const at::Tensor &h, const at::Tensor &u, co
   });
 }
 
+at::Tensor drop(const at::Tensor &x, const std::vector<Noise> &noise, const Texts &texts) {
+  auto out = at::empty_like(x);
+  int64_t d = x.size(2);
+  auto *y = out.data_ptr<float>();
+  each(texts.tokens(), 2 * d, [&](int64_t i) {
+    int64_t text = texts.of[i];
+    row_drop(noise[text], uint64_t(i - texts.start[text]) * kPlaces, floats(x, i * d), y + i * d, d);
+  });
+  return out;
+}
+
 namespace {
 
 // Places are where heads of sequences, and of the texts that they look at, are.
@@ -75,7 +86,7 @@ struct Places {
     const float *bias = by.defined() ? floats(by, h * by.size(1) + by.size(1) / 2) : nullptr;
     int64_t text = looks.of[i];
     return {looks.queries.start[i + 1] - looks.queries.start[i], looks.keys.start[text + 1] - looks.keys.start[text], width, floats(q, query(i, h)), inner,
-            bias, -1, nullptr, inner};
+            bias, -1, nullptr, inner, looks.noise.empty() ? nullptr : &looks.noise[i], uint64_t(h)};
   }
   int64_t work() const { return looks.queries.longest * looks.keys.longest * width / 2; }
 };

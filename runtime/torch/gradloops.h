@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "noise.h"
 #include "texts.h"
 
 namespace valence::loops {
@@ -16,12 +17,16 @@ at::Tensor gate(const at::Tensor &h, const at::Tensor &u, const at::Tensor &l, i
 void gate_back(const at::Tensor &g, const at::Tensor &h, const at::Tensor &u, const at::Tensor &l, int activation, const Texts &texts, at::Tensor *dh,
                at::Tensor *du, at::Tensor *dl);
 
+// drop is x with elements dropped, by the noise of each text.
+at::Tensor drop(const at::Tensor &x, const std::vector<Noise> &noise, const Texts &texts);
+
 // Looks are sequences, and the texts that they look at.
 struct Looks {
   Texts queries, keys;
   std::vector<int64_t> of;  // text of each sequence
   int64_t heads;
-  at::Tensor distances;  // [heads, 2 reach + 1], or none
+  at::Tensor distances;      // [heads, 2 reach + 1], or none
+  std::vector<Noise> noise;  // of each sequence's weights, or none
 };
 
 at::Tensor attend(const Looks &looks, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v);

@@ -39,6 +39,33 @@ void check(const Texts &texts, const at::Tensor &x, const at::Tensor &l) {
               " tokens for tokens ", x.sizes(), " and vectors ", l.defined() ? l.sizes() : at::IntArrayRef());
 }
 
+// Dropout is a vl_noise as autograd has it.
+struct Dropout {
+  Maybe keys;
+  int64_t salt = 0;
+  double rate = 0;
+  explicit Dropout(const vl_noise &from) : keys(from.keys ? Maybe(ref(from.keys)) : std::nullopt), salt(from.salt), rate(from.rate) {}
+  explicit Dropout(AutogradContext *ctx) : salt(ctx->saved_data["dropout_salt"].toInt()), rate(ctx->saved_data["dropout_rate"].toDouble()) {
+    auto kept = ctx->saved_data["dropout_keys"];
+    if (kept.isTensor()) keys = kept.toTensor();
+  }
+  void save(AutogradContext *ctx) const {
+    ctx->saved_data["dropout_keys"] = keys ? c10::IValue(*keys) : c10::IValue();
+    ctx->saved_data["dropout_salt"] = salt;
+    ctx->saved_data["dropout_rate"] = rate;
+  }
+  void check(int64_t rows, int64_t longest) const {
+    if (!keys) return;
+    TORCH_CHECK(keys->is_cpu() && keys->scalar_type() == at::kLong && keys->is_contiguous() && keys->numel() == rows && rate > 0 && rate < 1 && longest <= int64_t(kPlaces),
+                "dropout: rate ", rate, " with keys ", keys->sizes(), " for ", rows, " rows of up to ", longest);
+  }
+  std::vector<Noise> noise() const {
+    std::vector<Noise> all;
+    for (int64_t i = 0; keys && i < keys->numel(); i++) all.emplace_back(uint64_t(keys->const_data_ptr<int64_t>()[i]), uint64_t(salt), rate);
+    return all;
+  }
+};
+
 at::Tensor or_none(const Maybe &x) { return x.value_or(at::Tensor()); }
 
 struct Scale : torch::autograd::Function<Scale> {
@@ -77,6 +104,17 @@ struct Gate : torch::autograd::Function<Gate> {
   }
 };
 
+struct Drop : torch::autograd::Function<Drop> {
+  static at::Tensor forward(AutogradContext *ctx, const at::Tensor &x, const Dropout &dropout, const Lengths &lengths) {
+    dropout.save(ctx);
+    ctx->saved_data["lengths"] = lengths;
+    return loops::drop(x.contiguous(), dropout.noise(), texts_of(lengths));
+  }
+  static variable_list backward(AutogradContext *ctx, const variable_list &outs) {
+    return {loops::drop(outs[0].contiguous(), Dropout(ctx).noise(), saved_texts(ctx)), at::Tensor(), at::Tensor()};
+  }
+};
+
 // Sequences are the queries of an attention, and the texts that they look at.
 struct Sequences {
   int64_t heads;
@@ -92,25 +130,27 @@ struct Sequences {
   static Sequences saved(AutogradContext *ctx) {
     return {ctx->saved_data["heads"].toInt(), ctx->saved_data["queries"].toIntVector(), ctx->saved_data["keys"].toIntVector(), ctx->saved_data["of"].toIntVector()};
   }
-  loops::Looks looks(const at::Tensor &distances) const {
+  loops::Looks looks(const at::Tensor &distances, const Dropout &dropout) const {
     Lengths each = of;
     for (size_t i = each.size(); i < queries.size(); i++) each.push_back(int64_t(i));
-    return {texts_of(queries), texts_of(keys), each, heads, distances};
+    return {texts_of(queries), texts_of(keys), each, heads, distances, dropout.noise()};
   }
 };
 
 struct Attend : torch::autograd::Function<Attend> {
-  static at::Tensor forward(AutogradContext *ctx, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const Maybe &distances, const Sequences &s) {
+  static at::Tensor forward(AutogradContext *ctx, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, const Maybe &distances, const Sequences &s,
+                            const Dropout &dropout) {
     auto rows = q.contiguous(), key = k.contiguous(), value = v.contiguous(), by = or_none(distances);
     s.save(ctx);
+    dropout.save(ctx);
     ctx->save_for_backward({rows, key, value, by});
-    return loops::attend(s.looks(by), rows, key, value);
+    return loops::attend(s.looks(by, dropout), rows, key, value);
   }
   static variable_list backward(AutogradContext *ctx, const variable_list &outs) {
     auto saved = ctx->get_saved_variables();
     at::Tensor dq, dk, dv;
-    loops::attend_back(Sequences::saved(ctx).looks(saved[3]), outs[0].contiguous(), saved[0], saved[1], saved[2], &dq, &dk, &dv);
-    return {dq, dk, dv, at::Tensor(), at::Tensor()};
+    loops::attend_back(Sequences::saved(ctx).looks(saved[3], Dropout(ctx)), outs[0].contiguous(), saved[0], saved[1], saved[2], &dq, &dk, &dv);
+    return {dq, dk, dv, at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -163,14 +203,30 @@ vl_tensor vl_gate(vl_tensor h, vl_tensor u, vl_tensor l, int activation, const i
       nullptr);
 }
 
+vl_tensor vl_drop(vl_tensor x, vl_noise noise, const int64_t *lengths, int texts) {
+  return guarded(
+      [&]() -> vl_tensor {
+        const auto &rows = ref(x);
+        Lengths of(lengths, lengths + texts);
+        Dropout dropout(noise);
+        TORCH_CHECK(looped(rows, at::Tensor(), lengths) && dropout.keys, "dropout: no texts or no keys");
+        check(texts_of(of), rows, at::Tensor());
+        dropout.check(texts, std::max(texts_of(of).longest, rows.size(2)));
+        return new at::Tensor(Drop::apply(rows, dropout, of));
+      },
+      nullptr);
+}
+
 vl_tensor vl_attend(vl_tensor q, vl_tensor k, vl_tensor v, int heads, const int64_t *queries, int n, const int64_t *keys, int texts,
-                    const int64_t *of, vl_tensor distances) {
+                    const int64_t *of, vl_tensor distances, vl_noise noise) {
   return guarded(
       [&]() -> vl_tensor {
         Sequences s{heads, {queries, queries + n}, {keys, keys + texts}, of ? Lengths(of, of + n) : Lengths()};
         auto by = maybe(distances);
+        Dropout dropout(noise);
         check_attend(ref(q), ref(k), ref(v), s, by);
-        return new at::Tensor(Attend::apply(ref(q), ref(k), ref(v), by, s));
+        dropout.check(n, std::max(texts_of(s.queries).longest, texts_of(s.keys).longest));
+        return new at::Tensor(Attend::apply(ref(q), ref(k), ref(v), by, s, dropout));
       },
       nullptr);
 }

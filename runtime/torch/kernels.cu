@@ -104,6 +104,7 @@ extern "C" __global__ void __launch_bounds__(128) valence_attend(Attention p) {
   rows16(q, p.q + (part.first + mine) * p.q_step + column, p.q_step, l[0], rows, g, t);
   float out[WIDTH / 8][4] = {}, most[2] = {none(), none()}, sum[2] = {};
   const float *bias = biases(p, head, mine + g);
+  u64 noise = seed(p.noise, blockIdx.z);
   const bf16 *k = p.k + part.key * p.kv_step + column, *v = p.v + part.key * p.kv_step + column;
 
   for (int key = 0; key < tokens; key += kKeys) {
@@ -150,6 +151,7 @@ extern "C" __global__ void __launch_bounds__(128) valence_attend(Attention p) {
       for (int i = 0; i < 4; i++) {
         s[n][i] = s[n][i] == none() ? 0 : __expf(s[n][i] - most[i / 2]);
         sum[i / 2] += s[n][i];
+        s[n][i] *= weight_kept(p.noise, noise, head, mine + g + i / 2 * 8, key + 8 * n + 2 * t + i % 2);
       }
     }
 #pragma unroll

@@ -61,6 +61,21 @@ extern "C" __global__ void __launch_bounds__(256) valence_scale_back(const bf16 
   add_up(sum, dl + text * dl_step, d);
 }
 
+// valence_drop is y = plus + x of rows [d], with elements of x dropped, a block for each row; row i is a token of row rows[i] of the
+// noise, which begins at start of that. plus may be null, and y may be x.
+extern "C" __global__ void valence_drop(const bf16 *x, const bf16 *plus, bf16 *y, Noise noise, const int *start, const int *rows, int d) {
+  i64 token = blockIdx.x;
+  int row = rows[token];
+  u64 mine = seed(noise, row), first = (token - start[row]) * kPlaces;
+  for (int i = 8 * threadIdx.x; i < d; i += 8 * blockDim.x) {
+    float v[8], u[8] = {};
+    read8(x + token * d + i, v);
+    if (plus) read8(plus + token * d + i, u);
+    for (int j = 0; j < 8; j++) v[j] = v[j] * kept(noise, mine, first + i + j) + u[j];
+    write8(v, y + token * d + i);
+  }
+}
+
 // slope gives an activation f(x) and its derivative.
 static __device__ float slope(float x, int activation, float *f) {
   if (activation == kReLU) {
@@ -182,6 +197,7 @@ extern "C" __global__ void __launch_bounds__(128) valence_attend_queries(Attenti
     if (t == 0) b.along[place + 8 * row] = sum[row];
   }
   const float *bias = biases(p, head, mine + g);
+  u64 noise = seed(p.noise, blockIdx.z);
   const bf16 *k = p.k + part.key * p.kv_step + column, *v = p.v + part.key * p.kv_step + column;
 
   for (int key = 0; key < part.tokens; key += kKeys) {
@@ -198,7 +214,7 @@ extern "C" __global__ void __launch_bounds__(128) valence_attend_queries(Attenti
         int at = key + i + j / 4 * 8 + 2 * t + j % 2, row = j % 4 / 2;
         bool is = at < part.tokens && g + 8 * row < rows;
         float w = is ? __expf(s[j / 4][j % 4] + (bias ? bias[at - 8 * row] : 0) - log[row]) : 0;
-        d[j / 4][j % 4] = w * (d[j / 4][j % 4] - sum[row]);
+        d[j / 4][j % 4] = w * (d[j / 4][j % 4] * weight_kept(p.noise, noise, head, mine + g + 8 * row, at) - sum[row]);
       }
       add_product(out, d, keys + i, g, t);
     }
@@ -224,6 +240,7 @@ extern "C" __global__ void __launch_bounds__(128) valence_attend_keys(AttentionB
   for (int sequence = p.of ? 0 : text; sequence < (p.of ? p.sequences : text + 1); sequence++) {
     if (seen(p, sequence) != text) continue;
     Part part = part_of(p, sequence, text);
+    u64 noise = seed(p.noise, sequence);
     i64 place = i64(head) * p.start[p.sequences] + part.first;
     for (int query = 0; query < part.queries; query += kKeys) {
       __syncthreads();
@@ -243,8 +260,9 @@ extern "C" __global__ void __launch_bounds__(128) valence_attend_keys(AttentionB
             w = __expf(s[j / 4][j % 4] + (bias ? bias[mine + row] : 0) - p.log[place + at]);
             sum = b.along[place + at];
           }
-          s[j / 4][j % 4] = w;
-          d[j / 4][j % 4] = w * (d[j / 4][j % 4] - sum);
+          float left = weight_kept(p.noise, noise, head, at, mine + row);
+          s[j / 4][j % 4] = w * left;
+          d[j / 4][j % 4] = w * (d[j / 4][j % 4] * left - sum);
         }
         add_product(dv, s, slopes + i, g, t);
         add_product(dk, d, queries + i, g, t);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "noise.h"
 #include "vector.h"
 
 // Sums are kept in kLanes parts so that the loops can be vectorised.
@@ -185,4 +186,8 @@ CLONES void row_activate_back(int kind, const float *g, const float *h, const fl
     du[j] = rest[5][j - i];
     if (l) dl[j] += rest[6][j - i];
   }
+}
+
+CLONES void row_drop(const valence::Noise &noise, uint64_t first, const float *x, float *y, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] = int64_t(valence::hashed(first + i + noise.seed)) < noise.least ? 0 : x[i] * noise.by;
 }

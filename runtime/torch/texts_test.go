@@ -36,7 +36,7 @@ func TestAttend(t *testing.T) {
 			for _, by := range []torch.Tensor{{}, bias} {
 				var got, want torch.Tensor
 				s.WithGradients(func() {
-					got = s.Attend(q, k, v, heads, torch.Texts(queries), torch.Texts(keys), of, by)
+					got = s.Attend(q, k, v, heads, torch.Texts(queries), torch.Texts(keys), of, by, torch.Noise{})
 					var parts []torch.Tensor
 					at, first := int64(0), starts(keys)
 					for i, n := range queries {
@@ -134,20 +134,26 @@ func TestTextsRefuse(t *testing.T) {
 		"padded tokens": func(s *torch.Scope) {
 			s.Scale(s.Full(1, torch.Float32, 2, 4, 2), s.Full(1, torch.Float32, 2, 1, 2), torch.Texts([]int64{4, 4}))
 		},
+		"keys that do not fit": func(s *torch.Scope) {
+			s.DropoutTexts(s.Full(1, torch.Float32, 1, 4, 2), torch.Noise{Keys: s.Int64s([]int64{7}, 1), Rate: 0.5}, torch.Texts([]int64{2, 2}))
+		},
+		"nothing that may be dropped": func(s *torch.Scope) {
+			s.DropoutTexts(s.Full(1, torch.Float32, 1, 4, 2), torch.Noise{Keys: s.Int64s([]int64{7}, 1), Rate: 1}, torch.Texts([]int64{4}))
+		},
 		"a text missing": func(s *torch.Scope) {
 			x := s.Full(1, torch.Float32, 1, 4, 2)
 			one := torch.Texts([]int64{4})
-			s.Attend(x, x, x, 1, one, one, []int64{1}, torch.Tensor{})
+			s.Attend(x, x, x, 1, one, one, []int64{1}, torch.Tensor{}, torch.Noise{})
 		},
 		"a text too long": func(s *torch.Scope) {
 			x := s.Full(1, torch.Float32, 1, 4, 2)
 			one := torch.Texts([]int64{4})
-			s.Attend(x, x, x, 1, one, one, nil, s.Full(0, torch.Float32, 1, 5))
+			s.Attend(x, x, x, 1, one, one, nil, s.Full(0, torch.Float32, 1, 5), torch.Noise{})
 		},
 		"heads that do not fit": func(s *torch.Scope) {
 			x := s.Full(1, torch.Float32, 1, 4, 3)
 			one := torch.Texts([]int64{4})
-			s.Attend(x, x, x, 2, one, one, nil, torch.Tensor{})
+			s.Attend(x, x, x, 2, one, one, nil, torch.Tensor{}, torch.Noise{})
 		},
 	} {
 		if err := th.Do(t.Context(), torch.Serving, func(s *torch.Scope) error { f(s); return nil }); err == nil {

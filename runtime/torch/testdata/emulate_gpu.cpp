@@ -133,8 +133,22 @@ void rows() {
   }
 }
 
+// left is what an element of a row of the noise is multiplied by, as native.cpp's dropout has it.
+double left(const Noise &n, int row, std::initializer_list<uint64_t> place) {
+  auto mix = [](uint64_t x) {
+    for (uint64_t odd : {0xbf58476d1ce4e5b9u, 0x94d049bb133111ebu}) x = (x ^ (x >> 31)) * odd;
+    return x;
+  };
+  uint64_t at = 0;
+  for (auto i : place) at = at * 65536 + i;
+  return int64_t(mix(at + mix(n.keys[row] + n.salt))) >= n.least ? n.by : 0;
+}
+
+const std::vector<u64> kKeysOfNoise = {11, 7, 1ull << 63, 12345, 0, 99};
+const Noise kNoise{kKeysOfNoise.data(), 770, i64((0.3 - 0.5) * 18446744073709551616.0), 1 / 0.7f};
+
 // attention_back is for sequences of which two look at one text, and none at another; a bias may hide what comes after a query.
-void attention_back(int threads, bool look, bool causal) {
+void attention_back(int threads, bool look, bool causal, bool noisy = false) {
   const int heads = 2, inner = heads * WIDTH, reach = 140, bias = 2 * reach + 1, far = 3 * inner;  // far: step of gradients
   const std::vector<int> of = look ? std::vector<int>{2, 0, 4, 3, 2, 5} : std::vector<int>{0, 1, 2, 3, 4, 5};
   Numbers q(kTokens * inner, 1), k(kTokens * inner, 0.5), v(kTokens * inner, 1), g(kTokens * inner, 1), y(kTokens * inner, 1e6), back(kTokens * far, 1e6);
@@ -146,7 +160,7 @@ void attention_back(int threads, bool look, bool causal) {
   std::vector<float> log(heads * kTokens), along(heads * kTokens);
   AttentionBack b{.there = {.q = q.data(), .k = k.data(), .v = v.data(), .q_step = inner, .kv_step = inner, .start = kStart.data(), .keys = kStart.data(),
                             .of = look ? of.data() : nullptr, .distances = look ? nullptr : distances.data(), .reach = reach, .sequences = int(of.size()),
-                            .y = y.data(), .inner = inner, .log = log.data()},
+                            .y = y.data(), .inner = inner, .log = log.data(), .noise = noisy ? kNoise : Noise{}},
                   .g = g.data(), .along = along.data(), .dq = dq, .dk = dk, .dv = dv, .dq_step = far, .dkv_step = far};
   Index grid{(130 + threads / 2 - 1) / (threads / 2), heads, int(of.size())};
   launch(grid, threads, [=] { valence_attend(b.there); });
@@ -165,12 +179,18 @@ void attention_back(int threads, bool look, bool causal) {
           for (int c = 0; c < WIDTH; c++) w[j] += q(row + c) * k(first + j * inner + c), d[j] += g(row + c) * v(first + j * inner + c);
         }
         softmax(w);
-        for (int j = 0; j < keys; j++) sum += w[j] * d[j];
+        std::vector<double> kept(keys, 1), want(WIDTH);
+        for (int j = 0; j < keys; j++) {
+          if (noisy) kept[j] = left(kNoise, int(n), {uint64_t(h), uint64_t(i), uint64_t(j)});
+          d[j] *= kept[j], sum += w[j] * d[j];
+          for (int c = 0; c < WIDTH; c++) want[c] += w[j] * kept[j] * v(first + j * inner + c);
+        }
+        for (int c = 0; c < WIDTH; c++) near("attend", y(row + c), want[c], 0.02);
         for (int j = 0; j < keys; j++) {
           for (int c = 0; c < WIDTH; c++) {
             want_q[row + c] += w[j] * (d[j] - sum) * k(first + j * inner + c);
             want_k[first + j * inner + c] += w[j] * (d[j] - sum) * q(row + c);
-            want_v[first + j * inner + c] += w[j] * g(row + c);
+            want_v[first + j * inner + c] += w[j] * kept[j] * g(row + c);
           }
         }
       }
@@ -231,6 +251,16 @@ void rows_back() {
       }
     }
   }
+  std::vector<int> rows;
+  for (int text = 0; text < texts; text++) rows.insert(rows.end(), kLengths[text], text);
+  const auto *row = rows.data();
+  for (const bf16 *plus : {static_cast<const bf16 *>(nullptr), along + kTokens * d}) {
+    launch({kTokens}, 64, [=] { valence_drop(along, plus, to, kNoise, start, row, d); });
+    for (int i = 0; i < kTokens * d; i++) {
+      int token = i / d;
+      near("drop", dx(i), g(i) * left(kNoise, rows[token], {uint64_t(token - kStart[rows[token]]), uint64_t(i % d)}) + (plus ? g(kTokens * d + i) : 0));
+    }
+  }
   for (int kind : {0, 1, 2}) {
     for (bool scaled : {false, true}) {
       for (bool gated : {false, true}) {
@@ -264,6 +294,7 @@ int main() {
     attention_back(threads, false, false);
     attention_back(threads, false, true);
     attention_back(threads, true, false);
+    attention_back(threads, false, true, true);
   }
   return wrong > 0;
 }

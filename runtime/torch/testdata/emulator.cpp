@@ -34,6 +34,7 @@ EXPORTED void valence_emulated_run(const char *name, int64_t x, int64_t y, int64
       {"valence_logits", run(valence_logits)},
       {"valence_norm_back", run(valence_norm_back)},
       {"valence_scale_back", run(valence_scale_back)},
+      {"valence_drop", run(valence_drop)},
       {"valence_gate_back", run(valence_gate_back)},
       {"valence_attend_queries", run(valence_attend_queries)},
       {"valence_attend_keys", run(valence_attend_keys)},
