@@ -123,7 +123,7 @@ func (p *pass) causalAttention(x torch.Tensor, a attention, n, l int64, before k
 func (p *pass) crossAttention(x torch.Tensor, a attention, n, l int64, mem keyValue, mask torch.Tensor) torch.Tensor {
 	if mem.texts.Defined() {
 		q := p.project(x, a.q, p.sc)
-		return p.project(p.s.Attend(q, mem.k, mem.v, p.m.config.Heads, p.texts, mem.texts, mem.of, torch.Tensor{}, p.noise.next()), a.o, p.sc)
+		return p.project(p.s.Attend(q, mem.k, mem.v, p.m.config.Heads, p.texts, mem.texts, mem.of, torch.Tensor{}, p.nextNoise()), a.o, p.sc)
 	}
 	q := p.heads(p.project(x, a.q, p.sc), n, l)
 	return p.project(p.merge(p.attend(q, mem, mask), n, l), a.o, p.sc)

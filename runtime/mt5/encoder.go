@@ -165,7 +165,7 @@ func (p *pass) selfAttention(x torch.Tensor, a attention, in inputs, bias torch.
 // flatAttention is the attention of texts end to end, each to itself.
 func (p *pass) flatAttention(x torch.Tensor, a attention) torch.Tensor {
 	q, k, v := p.project(x, a.q, p.sc), p.project(x, a.k, p.sc), p.project(x, a.v, p.sc)
-	return p.project(p.s.Attend(q, k, v, p.m.config.Heads, p.texts, p.texts, nil, p.distances, p.noise.next()), a.o, p.sc)
+	return p.project(p.s.Attend(q, k, v, p.m.config.Heads, p.texts, p.texts, nil, p.distances, p.nextNoise()), a.o, p.sc)
 }
 
 // keyValue is what an attention looks up: both [B, H, T, K], or [1, tokens, H*K] of the texts

@@ -37,15 +37,15 @@ func (p *pass) drop(x torch.Tensor) torch.Tensor {
 	if p.rate == 0 {
 		return x
 	}
-	n := p.noise.next()
+	n := p.nextNoise()
 	if p.texts.Defined() {
 		return p.s.DropoutTexts(x, n, p.texts)
 	}
 	return p.s.Dropout(x, n.Keys, n.Salt, n.Rate)
 }
 
-// next is the noise of the next place that drops, or none.
-func (n *noise) next() torch.Noise {
+// nextNoise is that of the next place that drops, or none.
+func (n *noise) nextNoise() torch.Noise {
 	if n.rate == 0 {
 		return torch.Noise{}
 	}
