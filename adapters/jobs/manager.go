@@ -31,6 +31,8 @@ type Manager struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup // what runs beside the queue
 
+	starting sync.WaitGroup // of the queue
+
 	mu         sync.Mutex
 	running    map[string]*worker // by job
 	stuck      map[string]string  // why jobs do not go on that nobody works on, as of the last look
@@ -55,14 +57,40 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 	if m.queue, err = m.newQueue(); err != nil {
 		return nil, fmt.Errorf("jobs: queue: %w", err)
 	}
-	if o.Workers > 0 {
-		if err := m.queue.Start(context.WithoutCancel(ctx)); err != nil {
-			return nil, fmt.Errorf("jobs: queue: %w", err)
-		}
+	if err := m.startQueue(context.WithoutCancel(ctx)); err != nil {
+		m.stop()
+		return nil, fmt.Errorf("jobs: queue: %w", err)
 	}
 	m.wg.Go(m.watch)
 	m.wg.Go(m.tidy)
 	return m, nil
+}
+
+// startQueue starts the queue, which writes. As long as there is no space for that it goes on
+// trying beside: who is served does not wait for it.
+func (m *Manager) startQueue(ctx context.Context) error {
+	if m.o.Workers <= 0 {
+		return nil
+	}
+	err := m.queue.Start(ctx)
+	if !store.IsFull(err) {
+		return err
+	}
+	m.o.Log.Warn("jobs wait: there is no space left to start their queue", "error", err)
+	m.starting.Go(func() {
+		for err != nil {
+			select {
+			case <-m.ctx.Done():
+				return
+			case <-time.After(m.o.Poll):
+			}
+			if err = m.queue.Start(ctx); err != nil && !store.IsFull(err) {
+				m.o.Log.Error("the queue of the jobs does not start", "error", err)
+			}
+		}
+		m.o.Log.Info("the queue of the jobs has started")
+	})
+	return nil
 }
 
 // hardStop is how long Close waits, after its context ended, for work to notice that.
@@ -73,6 +101,7 @@ const hardStop = 5 * time.Second
 // checkpoint. Jobs go on at another manager or at the next start.
 func (m *Manager) Close(ctx context.Context) error {
 	m.stop()
+	m.starting.Wait()
 	defer m.wg.Wait()
 	if m.o.Workers <= 0 {
 		return nil

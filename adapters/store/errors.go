@@ -50,6 +50,10 @@ func known(err error) bool {
 	return false
 }
 
+// IsFull tells whether an error, also one of the database that the store has not seen, says that
+// there is no space left.
+func IsFull(err error) bool { return errors.Is(err, ErrFull) || kindOf(err) == ErrFull }
+
 func kindOf(err error) error {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return sqliteKind(e.Code())

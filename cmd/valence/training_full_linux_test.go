@@ -1,6 +1,7 @@
 package main
 
 import (
+	"database/sql"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -59,6 +60,26 @@ func (d disk) free(t *testing.T) {
 	}
 }
 
+// checkpointed waits until the server has kept a job's first vectors.
+func (d disk) checkpointed(t *testing.T, job string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(d.dir, "valence.db")+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for deadline := time.Now().Add(jobPatience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		number := 0
+		if err := db.QueryRowContext(t.Context(), "SELECT checkpoint FROM jobs WHERE id = ?", job).Scan(&number); err != nil {
+			t.Fatal(err)
+		}
+		if number > 0 {
+			return
+		}
+	}
+	t.Fatal("the job has no checkpoint")
+}
+
 // TestTrainingOnAFullDisk fills the disk of a server that trains: the job waits and says
 // why, what would be kept is refused, rows are answered, and nothing is lost, not even by
 // a kill and a start meanwhile. With room again all goes on by itself.
@@ -79,6 +100,7 @@ func TestTrainingOnAFullDisk(t *testing.T) {
 	}
 	job := train(t, url, "cramped", smallTraining(8))
 	underWay(t, url, job)
+	d.checkpointed(t, job)
 	d.fill(t)
 	waits(t, url, job)
 	refusesAll(t, d, url)

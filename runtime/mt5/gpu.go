@@ -64,14 +64,14 @@ func (b block) gpuFeedForward() torch.GPUFeedForward {
 }
 
 // scoreOnGPU has the rows of each plan go through the model by themselves: those that the first
-// step answers in one call.
+// step answers in one call, the others by the layers that also train.
 func (m *Model) scoreOnGPU(s *torch.Scope, b *spec.Batch, plans []*plan, out [][]float32) error {
 	for _, p := range plans {
 		var err error
 		if rows := p.alone(b); p.length == 1 {
 			err = m.scoreFirst(s, rows, p, out)
 		} else {
-			err = m.scorePlans(s, rows, []*plan{p}, out)
+			err = m.scoreDeep(s, rows, p, out)
 		}
 		if err != nil {
 			return err
@@ -95,6 +95,26 @@ func (m *Model) scoreFirst(s *torch.Scope, b *spec.Batch, plan *plan, out [][]fl
 		plan.give(i, all[int(at)*len(plan.next):], out)
 	}
 	return nil
+}
+
+// scoreDeep answers a plan about all rows of a batch that has tokens behind the first.
+func (m *Model) scoreDeep(s *torch.Scope, b *spec.Batch, plan *plan, out [][]float32) error {
+	slots, err := m.table.place(s, b.Adapters)
+	if err != nil {
+		return err
+	}
+	in := measure(b.IDs)
+	t := m.task(s, in, plan)
+	if uniform(slots) && slots[0] == 0 { // which nothing scales
+		t.Vectors, t.Columns = s.Full(1, torch.Float32, in.rows, 4), (&layout{linears: m.table.linears}).places()
+	} else {
+		t.Vectors, t.Columns = s.IndexSelect(m.table.data, 0, s.Int64s(slots, in.rows)), m.table.places()
+	}
+	l := s.Lesson(m.gpu, t)
+	for left := 1; left > 0; {
+		left = s.There(l)
+	}
+	return m.readPlan(s, plan, s.LessonStates(l), out)
 }
 
 // noteUnrecorded tells the log where the GPU no longer records.

@@ -156,12 +156,14 @@ func TestGPU(t *testing.T) {
 				if len(some) > 0 {
 					g.check(t, g.batch(adapters, lengths...), some)
 				}
-				g.check(t, g.batch(adapters, lengths...), deep)
+				for range times {
+					g.check(t, g.batch(adapters, lengths...), deep)
+				}
 			}
 		})
 	}
-	if g.m.gpu.Records() == 0 {
-		t.Error("nothing was recorded")
+	if g.m.gpu.Records() == 0 || g.m.gpu.LessonRecords() == 0 || g.m.gpu.Unrecorded() != "" {
+		t.Errorf("%d first steps and %d batches behind prefixes are recorded: %s", g.m.gpu.Records(), g.m.gpu.LessonRecords(), g.m.gpu.Unrecorded())
 	}
 	g.conclude(t)
 }

@@ -31,15 +31,19 @@ func (st *study) forwardOnGPU() (*value, error) {
 }
 
 func (st *study) task(s *torch.Scope) *torch.GPUTask {
-	m, l := st.m, st.plan.length
-	var keys []uint64
+	t := st.m.task(s, st.in, st.plan)
+	t.Vectors, t.Columns, t.Learns, t.Dropout = st.vectors, st.layout.places(), st.learn, st.lesson.Dropout
 	for _, row := range st.lesson.Rows {
-		keys = append(keys, row.Key)
+		t.Keys = append(t.Keys, row.Key)
 	}
+	return t
+}
+
+// task is a batch and what a plan has the decoder read, without vectors.
+func (m *Model) task(s *torch.Scope, in inputs, plan *plan) *torch.GPUTask {
 	return &torch.GPUTask{
-		IDs: slices.Concat(st.in.texts...), Lengths: st.in.lengths, Next: st.plan.ids(m.config.StartID), Length: l, Rows: st.rows,
-		Vectors: st.vectors, Columns: st.layout.places(), Learns: st.learn, Dropout: st.lesson.Dropout, Keys: keys,
-		EncoderDistances: m.encoder.bias.byDistance(s, st.in.length), DecoderDistances: m.decoder.bias.byDistance(s, l),
+		IDs: slices.Concat(in.texts...), Lengths: in.lengths, Next: plan.ids(m.config.StartID), Length: plan.length, Rows: plan.rows(int(in.rows)),
+		EncoderDistances: m.encoder.bias.byDistance(s, in.length), DecoderDistances: m.decoder.bias.byDistance(s, plan.length),
 	}
 }
 

@@ -212,13 +212,16 @@ func (p *plan) ids(start int32) []int64 {
 
 // score writes the plan's logits into out, by the number of the probe.
 func (p *pass) score(plan *plan, states torch.Tensor, in inputs, out [][]float32) error {
-	s, m := p.s, p.m
-	n := int64(len(plan.sequences))
 	x := p.written(plan, states, in)
-	x = s.Reshape(x, n*plan.length, int64(m.config.DModel))
+	return p.m.readPlan(p.s, plan, p.s.Reshape(x, int64(len(plan.sequences))*plan.length, int64(p.m.config.DModel)), out)
+}
+
+// readPlan writes the plan's logits into out, for the decoder's states x [N * length, D] of its
+// sequences.
+func (m *Model) readPlan(s *torch.Scope, plan *plan, x torch.Tensor, out [][]float32) error {
 	x = s.IndexSelect(x, 0, s.Int64s(plan.at, int64(len(plan.at))))
 	head := s.IndexSelect(m.head, 0, s.Int64s(plan.next, int64(len(plan.next))))
-	all, err := s.ReadFloat32s(p.logits(x, head))
+	all, err := s.ReadFloat32s((&pass{m: m, s: s}).logits(x, head))
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ int64_t left_by(const Weights &w) {
 Form form_of(const Weights &w, const vl_gpu_task &task, const Texts &texts) {
   Form f{};
   f.tokens = texts.tokens() <= kRecordedTokens ? tokens_like(texts.tokens()) : blocks(texts.tokens(), 64) * 64;
-  f.recorded = task.learns && f.tokens <= std::min(kRecordedTokens, kRecordedBytes / left_by(w));
+  f.recorded = f.tokens <= std::min(kRecordedTokens, kRecordedBytes / left_by(w));
   f.texts = texts.texts(), f.longest = std::max<int64_t>(64, power_like(texts.longest));
   f.sequences = task.sequences, f.length = task.length, f.width = ref(task.vectors).size(1);
   f.learns = task.learns, f.looks = task.rows, f.dropout = task.dropout;
@@ -67,10 +67,11 @@ class Lesson {
     return 0;
   }
 
-  at::Tensor states() const {
+  at::Tensor states() {
     auto y = at::empty_like(stream());
     norm(stream(), w.decoder_norm, w.eps, y);
     if (in.noise) drop(kernels(), in.sequences, last_noise(), y, {}, y);
+    if (again && !in.learns) record();
     return y;
   }
 
@@ -80,7 +81,7 @@ class Lesson {
                     to.is_contiguous(),
                 "lesson: a gradient ", slope.sizes(), " of states ", x.sizes(), ", to vectors ", to.sizes());
     taught = to;
-    auto g = layers ? at::empty_like(x) : known->slope, kept = slope.contiguous();
+    auto g = layers ? at::empty_like(x) : known->at.slope, kept = slope.contiguous();
     if (in.noise) drop(kernels(), in.sequences, last_noise(), slope.contiguous(), {}, kept = at::empty_like(x));
     norm_back(kept, x, w.decoder_norm, w.eps, {}, g);
     if (layers) layers->along(g, taught);
@@ -90,7 +91,7 @@ class Lesson {
     TORCH_CHECK(taught.defined(), "lesson: there is no gradient to go back along");
     if (!layers) {
       known->back->replay();
-      taught.copy_(known->taught, /*non_blocking=*/true);
+      taught.copy_(known->at.taught, /*non_blocking=*/true);
       return 0;
     }
     auto left = layers->back();
@@ -102,6 +103,7 @@ class Lesson {
   Lessons &all;
   Weights w;  // with the columns of the task's vectors
   at::Tensor vectors, encoder_distances, decoder_distances, numbers, taught;
+  Held held;  // in the pool, so that a record of the form finds enough of it
   Given in;
   Pool *pool = nullptr;            // which the lesson has been lent
   Known *known = nullptr;          // of its form
@@ -129,19 +131,25 @@ class Lesson {
   }
 
   void begin(const vl_gpu_task &task, const Texts &texts, const Form &form) {
-    bool replayed = known && known->back;
-    numbers = replayed ? known->numbers : at::empty({numbers_of(form)}, at::TensorOptions(device()).dtype(at::kInt));
+    bool replayed = known && known->there;
+    if (replayed) {
+      numbers = known->at.numbers;
+    } else if (pool) {
+      held = all.hold(form, /*fixed=*/false);
+      numbers = held.numbers;
+    } else {
+      numbers = at::empty({numbers_of(form)}, at::TensorOptions(device()).dtype(at::kInt));
+    }
     upload(task, texts, form);
     in = given(form, numbers.const_data_ptr<int>());
     if (replayed) {
-      known->vectors.copy_(vectors, /*non_blocking=*/true);
+      known->at.vectors.copy_(vectors, /*non_blocking=*/true);
       return;
     }
     if (known) {
       again = known->met;
       known->met = true;
     }
-    if (pool) pool->begin(/*fixed=*/false);
     in.vectors = vectors, in.encoder_distances = encoder_distances, in.decoder_distances = decoder_distances;
     layers = std::make_unique<Layers>(w, in, pool);
   }
@@ -177,12 +185,16 @@ class Lesson {
   void record() {
     again = false;
     layers->end();
+    held = Held();
+    numbers = at::Tensor();
     all.record(*known, w, encoder_distances, decoder_distances);
   }
 
   void give_back() {
     layers.reset();
-    if (known && known->layers) known->layers->end();  // of a replay that was emulated and did not come to its end
+    held = Held();
+    numbers = at::Tensor();
+    if (known && known->end) known->end();  // of a replay that was emulated and did not come to its end
     if (pool) all.give_back();
     pool = nullptr;
   }

@@ -1,6 +1,6 @@
 // A lesson on a GPU in bfloat16: texts go through a model layer by layer, which keeps what the way back needs, and gradients come back
-// to the texts' own vectors. Texts lie end to end, and libtorch's autograd has no part in it. What is learnt from in a form that came
-// before is replayed from a record. Errors as in native.h.
+// to the texts' own vectors; or there alone. Texts lie end to end, and libtorch's autograd has no part in it. A form of lessons that
+// came before is replayed from a record. Errors as in native.h.
 #ifndef VALENCE_TORCH_GPULESSON_H
 #define VALENCE_TORCH_GPULESSON_H
 
@@ -35,7 +35,7 @@ void vl_gpu_lesson_free(vl_gpu_lesson lesson);
 // vl_gpu_lesson_there queues the next layer, of the encoder and then of the decoder, or all that are recorded, and returns how many are
 // left, or -1 on an error.
 int vl_gpu_lesson_there(vl_gpu_lesson lesson);
-// vl_gpu_lesson_states are the decoder's, after its last norm: [sequences * length, d].
+// vl_gpu_lesson_states are the decoder's, after its last norm: [sequences * length, d]. Where there is no way back it is the last call.
 vl_tensor vl_gpu_lesson_states(vl_gpu_lesson lesson);
 // vl_gpu_lesson_along begins the way back, along a gradient of the states. Those of the vectors, [texts, width] float32, are written
 // to taught as the layers come. It returns 0, or -1 on an error.

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
-#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/zeros.h>
 
 namespace valence::gpu {
 namespace {
@@ -59,15 +57,32 @@ Known &Lessons::find(const Form &form) {
 }
 
 int64_t Lessons::count() const {
-  return std::count_if(known.begin(), known.end(), [](const Known &k) { return bool(k.back); });
+  return std::count_if(known.begin(), known.end(), [](const Known &k) { return bool(k.there); });
+}
+
+namespace {
+
+// place is a tensor's, which it does not own.
+at::Tensor place(const at::Tensor &t) { return at::for_blob(data(t), t.sizes()).options(t.options()).target_device(t.device()).make_tensor(); }
+
+}  // namespace
+
+Held Lessons::hold(const Form &form, bool fixed) {
+  pool.begin(fixed);
+  auto floats = [&] { return pool.take({form.texts, form.width}, at::kFloat); };
+  return {pool.take({numbers_of(form)}, at::kInt), floats(), pool.take({form.sequences * form.length, w.d}, at::kBFloat16), floats()};
 }
 
 void Lessons::record(Known &k, const Weights &placed, const at::Tensor &encoder_distances, const at::Tensor &decoder_distances) {
   if (!why.empty()) return;
   try {
-    k.prepare(w);
-    auto in = given(k.form, k.numbers.const_data_ptr<int>());
-    in.vectors = k.vectors, in.encoder_distances = encoder_distances, in.decoder_distances = decoder_distances;
+    {
+      auto held = hold(k.form, /*fixed=*/true);
+      k.at = {place(held.numbers), place(held.vectors), place(held.slope), place(held.taught)};
+    }
+    k.at.numbers.zero_();  // where recording is emulated it runs, on texts without tokens
+    auto in = given(k.form, k.at.numbers.const_data_ptr<int>());
+    in.vectors = k.at.vectors, in.encoder_distances = encoder_distances, in.decoder_distances = decoder_distances;
     k.layers = std::make_unique<Layers>(placed, in, &pool);
     queue(k);
   } catch (const std::exception &e) {  // lessons do not need records
@@ -76,35 +91,35 @@ void Lessons::record(Known &k, const Weights &placed, const at::Tensor &encoder_
   }
 }
 
-void Known::prepare(const Weights &w) {
-  auto options = at::TensorOptions(device_of(w.device));
-  // Where recording is emulated it runs, on texts without tokens.
-  numbers = at::zeros({numbers_of(form)}, options.dtype(at::kInt));
-  vectors = at::zeros({form.texts, form.width}, options.dtype(at::kFloat));
-  taught = at::zeros({form.texts, form.width}, options.dtype(at::kFloat));
-  slope = at::zeros({form.sequences * form.length, w.d}, options.dtype(at::kBFloat16));
-}
-
 void Lessons::queue(Known &k) {
   auto &layers = *k.layers;
+  auto held = std::make_shared<Held>();  // from the way there to the way back
+  auto end = [held, &layers] {
+    layers.end();
+    *held = Held();
+  };
   auto before = allocations(w.device);
-  auto there = std::make_unique<Record>(w.device, [&] {
-    pool.begin(/*fixed=*/true);
+  auto there = std::make_unique<Record>(w.device, [this, held, end, &k, &layers] {
+    *held = hold(k.form, /*fixed=*/true);
+    TORCH_CHECK(data(held->numbers) == data(k.at.numbers), "gpu: a lesson has another place than the one before");
     layers.begin();
     while (layers.there() > 0) {
     }
+    k.stream = place(layers.stream());
+    if (!k.form.learns) end();
   });
-  const auto &x = layers.stream();
-  k.stream = at::for_blob(data(x), x.sizes()).options(x.options()).target_device(x.device()).make_tensor();
-  auto back = std::make_unique<Record>(w.device, [&] {
-    layers.along(k.slope, k.taught);
-    while (layers.back() > 0) {
-    }
-    layers.end();
-  });
+  std::unique_ptr<Record> back;
+  if (k.form.learns) {
+    back = std::make_unique<Record>(w.device, [end, &k, &layers] {
+      layers.along(k.at.slope, k.at.taught);
+      while (layers.back() > 0) {
+      }
+      end();
+    });
+  }
   // What libtorch allocates is given to others afterwards, while a replay still writes there.
   TORCH_CHECK(allocations(w.device) == before, "gpu: an operator allocated memory while a lesson was recorded");
-  k.there = std::move(there), k.back = std::move(back);
+  k.there = std::move(there), k.back = std::move(back), k.end = end;
 }
 
 }  // namespace valence::gpu

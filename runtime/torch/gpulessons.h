@@ -2,6 +2,7 @@
 #ifndef VALENCE_TORCH_GPULESSONS_H
 #define VALENCE_TORCH_GPULESSONS_H
 
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
@@ -22,15 +23,20 @@ struct Form {
   bool operator==(const Form &other) const;
 };
 
+// Held is what a record reads and writes, in a pool.
+struct Held {
+  at::Tensor numbers, vectors, slope, taught;
+};
+
 // Known is a form that came before.
 struct Known {
   Form form;
   bool met = false;
-  at::Tensor numbers, vectors, slope, taught;  // what the record reads and writes
-  at::Tensor stream;                           // before the decoder's last norm, in the pool
+  Held at;            // where the record has it, which is nobody's while no lesson is on its way
+  at::Tensor stream;  // before the decoder's last norm, likewise
   std::unique_ptr<Layers> layers;
   std::unique_ptr<Record> there, back;
-  void prepare(const Weights &w);
+  std::function<void()> end;  // lets go of what a replay has in the pool, where it is emulated
 };
 
 class Lessons {
@@ -38,6 +44,8 @@ class Lessons {
   // Lessons are for the model of w, which must outlive them.
   explicit Lessons(const Weights &w);
   const Weights &weights() const { return w; }
+  // hold is the first that a lesson of a form takes of the memory that it is lent.
+  Held hold(const Form &form, bool fixed);
   // lend gives the memory of lessons to one of them, until it gives it back, or null where another one has it.
   Pool *lend();
   void give_back() { lent = false; }
