@@ -210,6 +210,33 @@ func TestCancelWhileTheDiskIsFull(t *testing.T) {
 	f.await(t, job.ID, Cancelled)
 }
 
+// Without room for the queue to start, it starts when there is some, or the manager is closed.
+func TestStartOnAFullDisk(t *testing.T) {
+	f := start(t, store.Options{Dir: t.TempDir()}, &chain{}, idle)
+	tries, broken := 0, errors.New("broken")
+	begin := func(context.Context) error {
+		switch tries++; {
+		case tries < 3:
+			return fmt.Errorf("queue: %w", store.ErrFull)
+		case tries == 3:
+			return broken
+		}
+		return nil
+	}
+	if err := f.begin(t.Context(), begin); err != nil {
+		t.Fatal(err)
+	}
+	f.starting.Wait()
+	equal(t, "tries", tries, 4)
+	if err := f.begin(t.Context(), func(context.Context) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+	if err := f.begin(t.Context(), func(context.Context) error { return store.ErrFull }); err != nil {
+		t.Error(err)
+	}
+	f.close(t) // does not wait for ever
+}
+
 // limit lets SQLite use some more pages than it does.
 func (f *fixture) limit(t *testing.T, room int) {
 	t.Helper()

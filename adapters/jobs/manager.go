@@ -57,22 +57,21 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 	if m.queue, err = m.newQueue(); err != nil {
 		return nil, fmt.Errorf("jobs: queue: %w", err)
 	}
-	if err := m.startQueue(context.WithoutCancel(ctx)); err != nil {
-		m.stop()
-		return nil, fmt.Errorf("jobs: queue: %w", err)
+	if o.Workers > 0 {
+		if err := m.begin(context.WithoutCancel(ctx), m.queue.Start); err != nil {
+			m.stop()
+			return nil, fmt.Errorf("jobs: queue: %w", err)
+		}
 	}
 	m.wg.Go(m.watch)
 	m.wg.Go(m.tidy)
 	return m, nil
 }
 
-// startQueue starts the queue, which writes. As long as there is no space for that it goes on
-// trying beside: who is served does not wait for it.
-func (m *Manager) startQueue(ctx context.Context) error {
-	if m.o.Workers <= 0 {
-		return nil
-	}
-	err := m.queue.Start(ctx)
+// begin starts the queue, which writes. As long as there is no space for that it goes on trying
+// beside: who is served does not wait for it.
+func (m *Manager) begin(ctx context.Context, start func(context.Context) error) error {
+	err := start(ctx)
 	if !store.IsFull(err) {
 		return err
 	}
@@ -84,7 +83,7 @@ func (m *Manager) startQueue(ctx context.Context) error {
 				return
 			case <-time.After(m.o.Poll):
 			}
-			if err = m.queue.Start(ctx); err != nil && !store.IsFull(err) {
+			if err = start(ctx); err != nil && !store.IsFull(err) {
 				m.o.Log.Error("the queue of the jobs does not start", "error", err)
 			}
 		}

@@ -52,7 +52,7 @@ func known(err error) bool {
 
 // IsFull tells whether an error, also one of the database that the store has not seen, says that
 // there is no space left.
-func IsFull(err error) bool { return errors.Is(err, ErrFull) || kindOf(err) == ErrFull }
+func IsFull(err error) bool { return errors.Is(err, ErrFull) || errors.Is(kindOf(err), ErrFull) }
 
 func kindOf(err error) error {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
