@@ -15,8 +15,8 @@
 namespace valence::gpu {
 namespace {
 
-// The most tokens of a lesson that is recorded, and the most bytes that the way there leaves for the way back in memory that the model
-// keeps for this. Larger ones take the GPU longer than queueing.
+// The most tokens of a lesson that is recorded, and the most bytes that it leaves for the way back, with its vectors, in memory that the
+// model keeps for this. Larger ones take the GPU longer than queueing.
 constexpr int64_t kRecordedTokens = 4096, kRecordedBytes = 1 << 30;
 // The most tokens of a text of which some elements are dropped: kPlaces of common.cu.
 constexpr int64_t kPlaces = 1 << 16;
@@ -30,10 +30,10 @@ int64_t left_by(const Weights &w) {
 Form form_of(const Weights &w, const vl_gpu_task &task, const Texts &texts) {
   Form f{};
   f.tokens = texts.tokens() <= kRecordedTokens ? tokens_like(texts.tokens()) : blocks(texts.tokens(), 64) * 64;
-  f.recorded = f.tokens <= std::min(kRecordedTokens, kRecordedBytes / left_by(w));
   f.texts = texts.texts(), f.longest = std::max<int64_t>(64, power_like(texts.longest));
   f.sequences = task.sequences, f.length = task.length, f.width = ref(task.vectors).size(1);
   f.learns = task.learns, f.looks = task.rows, f.dropout = task.dropout;
+  f.recorded = f.tokens <= kRecordedTokens && f.tokens * left_by(w) + 2 * f.texts * f.width * int64_t(sizeof(float)) <= kRecordedBytes;
   f.columns.assign(task.columns, task.columns + 2 * task.projections);
   return f;
 }

@@ -63,14 +63,19 @@ int64_t Lessons::count() const {
 namespace {
 
 // place is a tensor's, which it does not own.
-at::Tensor place(const at::Tensor &t) { return at::for_blob(data(t), t.sizes()).options(t.options()).target_device(t.device()).make_tensor(); }
+at::Tensor place(const at::Tensor &t) {
+  if (!t.defined()) return t;
+  return at::for_blob(data(t), t.sizes()).options(t.options()).target_device(t.device()).make_tensor();
+}
 
 }  // namespace
 
 Held Lessons::hold(const Form &form, bool fixed) {
   pool.begin(fixed);
   auto floats = [&] { return pool.take({form.texts, form.width}, at::kFloat); };
-  return {pool.take({numbers_of(form)}, at::kInt), floats(), pool.take({form.sequences * form.length, w.d}, at::kBFloat16), floats()};
+  Held held{pool.take({numbers_of(form)}, at::kInt), floats(), {}, {}};
+  if (form.learns) held.slope = pool.take({form.sequences * form.length, w.d}, at::kBFloat16), held.taught = floats();
+  return held;
 }
 
 void Lessons::record(Known &k, const Weights &placed, const at::Tensor &encoder_distances, const at::Tensor &decoder_distances) {
