@@ -27,10 +27,7 @@ func (g *gpuTest) byOperators(f func()) {
 // libtorch's operators, which are as far from it: losses, and the directions of the gradients.
 func TestGPULearns(t *testing.T) {
 	g := newGPUTest(t)
-	var all []spec.Site
-	for _, l := range g.m.config.Linears() {
-		all = append(all, spec.Site{Module: l.Module, Input: true, Size: l.In}, spec.Site{Module: l.Module, Size: l.Out})
-	}
+	all := everywhere(g.m.config)
 	dropping := lessonAt(all, 4)
 	dropping.Dropout = 0.2
 	for name, l := range map[string]*spec.Lesson{

@@ -48,12 +48,16 @@ func newGPUTest(t *testing.T) *gpuTest {
 // projections.
 func (g *gpuTest) adapters(t *testing.T) map[string][]*spec.Vectors {
 	c := g.m.config
-	var all []spec.Site
+	one, two := g.vectors(t, c.DefaultSites()), g.vectors(t, c.DefaultSites())
+	return map[string][]*spec.Vectors{"base": {nil}, "one": {one}, "mixed": {nil, one, two}, "everywhere": {nil, g.vectors(t, everywhere(c)), two}}
+}
+
+// everywhere are the sites of all projections' inputs and outputs.
+func everywhere(c *spec.Config) (all []spec.Site) {
 	for _, l := range c.Linears() {
 		all = append(all, spec.Site{Module: l.Module, Input: true, Size: l.In}, spec.Site{Module: l.Module, Size: l.Out})
 	}
-	one, two := g.vectors(t, c.DefaultSites()), g.vectors(t, c.DefaultSites())
-	return map[string][]*spec.Vectors{"base": {nil}, "one": {one}, "mixed": {nil, one, two}, "everywhere": {nil, g.vectors(t, all), two}}
+	return all
 }
 
 func (g *gpuTest) vectors(t *testing.T, sites []spec.Site) *spec.Vectors {

@@ -64,31 +64,44 @@ func (st *study) begin() error {
 	return st.turn(func(s *torch.Scope) error {
 		st.own = s.NewScope()
 		l := st.lesson
-		p := &pass{m: st.m, s: s}
 		ids := make([][]int32, len(l.Rows))
-		runs, keys := make([]int64, len(l.Rows)), make([]int64, len(l.Rows))
+		runs := make([]int64, len(l.Rows))
 		for i, row := range l.Rows {
-			ids[i], runs[i], keys[i] = row.IDs, int64(row.Run), int64(row.Key)
+			ids[i], runs[i] = row.IDs, int64(row.Run)
 		}
 		all := slices.Concat(l.Vectors...)
 		n, width := int64(len(l.Rows)), int64(st.layout.width)
-		st.rows = st.plan.rows(len(l.Rows))
-		if st.flat || st.onGPU() {
+		if st.onGPU() { // whose task has the rest
 			st.in = measure(ids)
-			st.texts = st.in.lengths
 		} else {
-			st.in = p.pad(ids)
-			st.in.mask = st.keep(s, st.in.mask)
+			st.lay(s, ids)
 		}
-		st.index = st.keep(s, p.index(st.rows))
 		table := s.Float32s(all, int64(len(l.Vectors)), width)
 		st.vectors = st.keep(s, s.IndexSelect(table, 0, s.Int64s(runs, n)))
-		st.keys = st.keep(s, s.Int64s(keys, n))
 		if st.learn {
 			st.taught = st.keep(s, s.Full(0, torch.Float32, n, width))
 		}
 		return nil
 	})
+}
+
+// lay lays the texts out, and what their rows need beside vectors.
+func (st *study) lay(s *torch.Scope, ids [][]int32) {
+	p := &pass{m: st.m, s: s}
+	if st.flat {
+		st.in = measure(ids)
+		st.texts = st.in.lengths
+	} else {
+		st.in = p.pad(ids)
+		st.in.mask = st.keep(s, st.in.mask)
+	}
+	st.rows = st.plan.rows(len(ids))
+	st.index = st.keep(s, p.index(st.rows))
+	keys := make([]int64, len(ids))
+	for i, row := range st.lesson.Rows {
+		keys[i] = int64(row.Key)
+	}
+	st.keys = st.keep(s, s.Int64s(keys, int64(len(keys))))
 }
 
 // onGPU tells whether the lesson goes by the GPU's own kernels.

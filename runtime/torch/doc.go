@@ -28,8 +28,9 @@
 //
 // On a GPU in bfloat16 the forward up to the decoder's first step is one call (GPU),
 // with kernels (kernels.cu) between cuBLAS's products, and a replay where a small batch's
-// shape came before. A Lesson trains: it goes through the layers there and, by kernels of
-// learn.cu, back, without libtorch's autograd, and is replayed likewise. What a machine
-// lacks, AMX or a GPU, is emulated in tests: with EmulateGPU models take a GPU's way, whose
-// kernels run on the CPU, and what is recorded is run again.
+// shape came before. A Lesson goes through the layers there, to answer what stands behind
+// prefixes, and to train, by kernels of learn.cu, back, without libtorch's autograd; it is
+// replayed likewise. What a machine lacks, AMX or a GPU, is emulated in tests: with
+// EmulateGPU models take a GPU's way, whose kernels run on the CPU, and what is recorded is
+// run again.
 package torch

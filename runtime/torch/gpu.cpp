@@ -1,7 +1,6 @@
 #include "gpu.h"
 
 #include <ATen/ops/empty.h>
-#include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <list>
@@ -10,9 +9,9 @@
 #include <string>
 #include <tuple>
 
+#include "gpuguard.h"
 #include "gpulessons.h"
 #include "gpupass.h"
-#include "guard.h"
 #include "texts.h"
 
 namespace valence::gpu {
@@ -228,22 +227,6 @@ Lessons &lessons(vl_gpu model) { return static_cast<Model *>(model)->lessons(); 
 using namespace valence;
 using valence::gpu::Model;
 
-namespace {
-
-// on is what f gives of a model, on its device, or failed.
-template <class F>
-auto on(vl_gpu model, F f, decltype(f(*static_cast<Model *>(nullptr))) failed) {
-  return guarded(
-      [&] {
-        auto &m = *static_cast<Model *>(model);
-        c10::DeviceGuard there(m.device());
-        return f(m);
-      },
-      failed);
-}
-
-}  // namespace
-
 extern "C" {
 
 int vl_gpu_emulate(const char *path) {
@@ -276,16 +259,16 @@ vl_gpu vl_gpu_new(const vl_gpu_weights *weights) {
 void vl_gpu_free(vl_gpu model) { delete static_cast<Model *>(model); }
 
 int vl_gpu_adapters(vl_gpu model, vl_tensor table, const int64_t *columns, int projections, vl_tensor distances) {
-  return on(model, [&](Model &m) { return m.adapters(table, columns, projections, ref(distances)), 0; }, -1);
+  return gpu::on<Model>(model, [&](Model &m) { return m.adapters(table, columns, projections, ref(distances)), 0; }, -1);
 }
 
 vl_tensor vl_gpu_encode(vl_gpu model, const int32_t *ids, const int64_t *lengths, const int64_t *slots, int texts) {
-  return on(model, [&](Model &m) -> vl_tensor { return new at::Tensor(m.encode({ids, Texts(lengths, texts), slots, nullptr, 0})); }, nullptr);
+  return gpu::on<Model>(model, [&](Model &m) -> vl_tensor { return new at::Tensor(m.encode({ids, Texts(lengths, texts), slots, nullptr, 0})); }, nullptr);
 }
 
 int vl_gpu_score(vl_gpu model, const int32_t *ids, const int64_t *lengths, const int64_t *slots, int texts, const int64_t *next, int n,
                  float *out) {
-  return on(model, [&](Model &m) { return m.score({ids, Texts(lengths, texts), slots, next, n}, out), 0; }, -1);
+  return gpu::on<Model>(model, [&](Model &m) { return m.score({ids, Texts(lengths, texts), slots, next, n}, out), 0; }, -1);
 }
 
 const char *vl_gpu_unrecorded(vl_gpu model) { return static_cast<Model *>(model)->unrecorded(); }

@@ -5,11 +5,11 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <c10/core/DeviceGuard.h>
 
+#include "gpuguard.h"
 #include "gpulessons.h"
 #include "gpunorm.h"
-#include "guard.h"
+#include "noise.h"
 #include "texts.h"
 
 namespace valence::gpu {
@@ -18,8 +18,6 @@ namespace {
 // The most tokens of a lesson that is recorded, and the most bytes that it leaves for the way back, with its vectors, in memory that the
 // model keeps for this. Larger ones take the GPU longer than queueing.
 constexpr int64_t kRecordedTokens = 4096, kRecordedBytes = 1 << 30;
-// The most tokens of a text of which some elements are dropped: kPlaces of common.cu.
-constexpr int64_t kPlaces = 1 << 16;
 
 // left_by is how many bytes the way there leaves of a token: the stream and what is projected from it, with and without vectors.
 int64_t left_by(const Weights &w) {
@@ -81,9 +79,13 @@ class Lesson {
                     to.is_contiguous(),
                 "lesson: a gradient ", slope.sizes(), " of states ", x.sizes(), ", to vectors ", to.sizes());
     taught = to;
-    auto g = layers ? at::empty_like(x) : known->at.slope, kept = slope.contiguous();
-    if (in.noise) drop(kernels(), in.sequences, last_noise(), slope.contiguous(), {}, kept = at::empty_like(x));
-    norm_back(kept, x, w.decoder_norm, w.eps, {}, g);
+    auto g = layers ? at::empty_like(x) : known->at.slope, from = slope.contiguous();
+    if (in.noise) {
+      auto kept = at::empty_like(x);
+      drop(kernels(), in.sequences, last_noise(), from, {}, kept);
+      from = kept;
+    }
+    norm_back(from, x, w.decoder_norm, w.eps, {}, g);
     if (layers) layers->along(g, taught);
   }
 
@@ -121,7 +123,7 @@ class Lesson {
   void check(const vl_gpu_task &task, const Texts &texts) const {
     TORCH_CHECK(on_device(vectors, at::kFloat) && vectors.dim() == 2 && vectors.is_contiguous() && vectors.size(0) == texts.texts() && vectors.size(1) % 4 == 0,
                 "lesson: vectors ", vectors.sizes(), " for ", texts.texts(), " texts");
-    TORCH_CHECK(task.dropout == 0 || (task.learns && task.dropout > 0 && task.dropout < 1 && texts.longest <= kPlaces), "lesson: dropout of ", task.dropout);
+    TORCH_CHECK(task.dropout == 0 || (task.learns && task.dropout > 0 && task.dropout < 1 && texts.longest <= int64_t(kPlaces)), "lesson: dropout of ", task.dropout);
     TORCH_CHECK(task.sequences > 0 && task.length > 0 && (!task.learns || (!task.rows && task.sequences == task.texts)), "lesson: ", task.sequences, " sequences for ",
                 texts.texts(), " texts");
     for (int i = 0; task.rows && i < task.sequences; i++) TORCH_CHECK(task.rows[i] >= 0 && task.rows[i] < texts.texts(), "lesson: a sequence of text ", task.rows[i]);
@@ -185,32 +187,23 @@ class Lesson {
   void record() {
     again = false;
     layers->end();
+    let_go();
+    all.record(*known, w, encoder_distances, decoder_distances);
+  }
+
+  void let_go() {
     held = Held();
     numbers = at::Tensor();
-    all.record(*known, w, encoder_distances, decoder_distances);
   }
 
   void give_back() {
     layers.reset();
-    held = Held();
-    numbers = at::Tensor();
+    let_go();
     if (known && known->end) known->end();  // of a replay that was emulated and did not come to its end
     if (pool) all.give_back();
     pool = nullptr;
   }
 };
-
-// on is what f gives of a lesson, on its device, or failed.
-template <class F>
-auto on(vl_gpu_lesson lesson, F f, decltype(f(*static_cast<Lesson *>(nullptr))) failed) {
-  return guarded(
-      [&] {
-        auto &l = *static_cast<Lesson *>(lesson);
-        c10::DeviceGuard there(l.device());
-        return f(l);
-      },
-      failed);
-}
 
 }  // namespace
 }  // namespace valence::gpu
@@ -233,19 +226,19 @@ vl_gpu_lesson vl_gpu_lesson_new(vl_gpu model, const vl_gpu_task *task) {
 void vl_gpu_lesson_free(vl_gpu_lesson lesson) { delete static_cast<Lesson *>(lesson); }
 
 int vl_gpu_lesson_there(vl_gpu_lesson lesson) {
-  return gpu::on(lesson, [](Lesson &l) { return int(l.there()); }, -1);
+  return gpu::on<Lesson>(lesson, [](Lesson &l) { return int(l.there()); }, -1);
 }
 
 vl_tensor vl_gpu_lesson_states(vl_gpu_lesson lesson) {
-  return gpu::on(lesson, [](Lesson &l) -> vl_tensor { return new at::Tensor(l.states()); }, nullptr);
+  return gpu::on<Lesson>(lesson, [](Lesson &l) -> vl_tensor { return new at::Tensor(l.states()); }, nullptr);
 }
 
 int vl_gpu_lesson_along(vl_gpu_lesson lesson, vl_tensor slope, vl_tensor taught) {
-  return gpu::on(lesson, [&](Lesson &l) { return l.along(ref(slope), ref(taught)), 0; }, -1);
+  return gpu::on<Lesson>(lesson, [&](Lesson &l) { return l.along(ref(slope), ref(taught)), 0; }, -1);
 }
 
 int vl_gpu_lesson_back(vl_gpu_lesson lesson) {
-  return gpu::on(lesson, [](Lesson &l) { return int(l.back()); }, -1);
+  return gpu::on<Lesson>(lesson, [](Lesson &l) { return int(l.back()); }, -1);
 }
 
 int vl_gpu_lesson_records(vl_gpu model) { return int(gpu::lessons(model).count()); }

@@ -22,8 +22,8 @@ typedef struct {
   const int64_t *columns;  // [2 projections]: of the vectors, as for vl_gpu_adapters
   int projections;
   vl_tensor encoder_distances, decoder_distances;  // as vl_distances gives them
-  double dropout;        // the part of the elements that are dropped, as vl_dropout does, or 0; only where there is a way back
-  const uint64_t *keys;  // [texts], for dropout
+  double dropout;                                  // the part of the elements that are dropped, as vl_dropout does, or 0; only where there is a way back
+  const uint64_t *keys;                            // [texts], for dropout
   int learns;                                      // whether there will be a way back; then rows is NULL
 } vl_gpu_task;
 

@@ -5,6 +5,8 @@
 
 #include <ATen/ops/from_blob.h>
 
+#include "noise.h"
+
 namespace valence::gpu {
 namespace {
 
@@ -21,8 +23,7 @@ Given given(const Form &form, const int *p) {
   Given in;
   if (form.dropout > 0) {
     in.noise.keys = reinterpret_cast<const uint64_t *>(next(2 * form.texts));
-    in.noise.least = int64_t((form.dropout - 0.5) * 18446744073709551616.0);
-    in.noise.by = float(1 / (1 - form.dropout));
+    in.noise.least = least_kept(form.dropout), in.noise.by = kept_by(form.dropout);
   }
   in.texts = {form.tokens, form.texts, form.longest};
   in.texts.ids = next(form.tokens), in.texts.start = next(form.texts + 1), in.texts.rows = next(form.tokens);

@@ -5,6 +5,7 @@
 #include "gpunorm.h"
 #include "gpukernels.h"
 #include "guard.h"
+#include "noise.h"
 #include "rows.h"
 #include "share.h"
 
@@ -156,7 +157,7 @@ at::Tensor gelu_tanh(const at::Tensor &x) {
   return out;
 }
 
-// hash mixes 64-bit numbers in place, each into one whose upper bits look random: multiplications by odd numbers and shifts.
+// hash is valence::hashed of each of some numbers, in place.
 void hash(at::Tensor &x) {
   for (int64_t odd : {int64_t(0xbf58476d1ce4e5b9), int64_t(0x94d049bb133111eb)}) {
     // A signed shift repeats the sign, which is masked away: it would cancel the sign itself.
@@ -166,7 +167,7 @@ void hash(at::Tensor &x) {
 }
 
 // places is [1, a, b, ...]: numbers for the elements of a row [a, b, ...] by where they stand, whatever its sizes.
-constexpr int64_t kPlaces = 1 << 16;
+constexpr int64_t kPlaces = valence::kPlaces;
 
 at::Tensor places(at::IntArrayRef row, const at::TensorOptions &options) {
   auto at = at::zeros({1}, options);
@@ -308,8 +309,7 @@ vl_tensor vl_dropout(vl_tensor x, vl_tensor keys, int64_t salt, double rate) {
         hash(seeds);
         auto random = places(in.sizes().slice(1), seeds.options()) + seeds.view(rows);
         hash(random);
-        auto threshold = static_cast<int64_t>((rate - 0.5) * 18446744073709551616.0);
-        return new at::Tensor(in * random.ge(at::Scalar(threshold)).to(in.scalar_type()).mul_(1 / (1 - rate)));
+        return new at::Tensor(in * random.ge(at::Scalar(valence::least_kept(rate))).to(in.scalar_type()).mul_(1 / (1 - rate)));
       },
       nullptr);
 }

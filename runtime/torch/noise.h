@@ -1,4 +1,4 @@
-// Dropout on a CPU: what is dropped of a row depends on its key, on a salt and on where an element is in the row, and on nothing else.
+// Dropout: what is dropped of a row depends on its key, on a salt and on where an element is in the row, and on nothing else.
 #ifndef VALENCE_TORCH_NOISE_H
 #define VALENCE_TORCH_NOISE_H
 
@@ -15,13 +15,16 @@ inline uint64_t hashed(uint64_t x) {
   return (x ^ x >> 31) * 0x94d049bb133111ebu;
 }
 
+// least_kept is such that of numbers of 64 bits, the part below it is rate, and kept_by is what the others' elements are multiplied by.
+inline int64_t least_kept(double rate) { return int64_t((rate - 0.5) * 18446744073709551616.0); }
+inline float kept_by(double rate) { return float(1 / (1 - rate)); }
+
 // Noise is that of one row.
 struct Noise {
   uint64_t seed;
   int64_t least;  // numbers below it are dropped
   float by;       // what is left is multiplied by
-  Noise(uint64_t key, uint64_t salt, double rate)
-      : seed(hashed(key + salt)), least(int64_t((rate - 0.5) * 18446744073709551616.0)), by(float(1 / (1 - rate))) {}
+  Noise(uint64_t key, uint64_t salt, double rate) : seed(hashed(key + salt)), least(least_kept(rate)), by(kept_by(rate)) {}
 };
 
 }  // namespace valence
