@@ -13,7 +13,6 @@ import (
 	"valence/adapters"
 	"valence/adapters/jobs"
 	"valence/runtime/tokenizer"
-	"valence/runtime/train"
 )
 
 var optionsNone tokenizer.Options
@@ -139,21 +138,19 @@ func TestCheckTakesNoStep(t *testing.T) {
 	}
 }
 
-// microTokens follows from the base alone.
-func TestMicroTokens(t *testing.T) {
+// TestCUDAMicroTokens has fewer tokens for larger bases.
+func TestCUDAMicroTokens(t *testing.T) {
 	c := config(t)
-	c.DModel, c.DKV, c.Heads, c.DFF, c.Gated = 1024, 64, 16, 2816, true
-	if n := microTokens(c, DefaultTurnWork, train.DefaultMicroTokens); n != minMicroTokens {
-		t.Errorf("mt0-large: %d", n)
-	}
-	if n := microTokens(c, CUDATurnWork, CUDAMicroTokens); n != 2048 {
-		t.Errorf("mt0-large on CUDA: %d", n)
-	}
-	c.DModel, c.Heads, c.DFF = 384, 6, 1024
-	if n := microTokens(c, DefaultTurnWork, train.DefaultMicroTokens); n != 256 {
+	c.DModel, c.DKV, c.Heads, c.DFF, c.Gated = 384, 64, 6, 1024, true
+	if n := CUDAMicroTokens(c); n != cudaMicroTokens {
 		t.Errorf("builtin: %d", n)
 	}
-	if n := microTokens(c, CUDATurnWork, CUDAMicroTokens); n != CUDAMicroTokens {
-		t.Errorf("builtin on CUDA: %d", n)
+	c.DModel, c.Heads, c.DFF = 1024, 16, 2816
+	if n := CUDAMicroTokens(c); n != 2048 {
+		t.Errorf("mt0-large: %d", n)
+	}
+	c.DModel, c.Heads, c.DFF = 1<<14, 256, 1<<16
+	if n := CUDAMicroTokens(c); n != least {
+		t.Errorf("a huge base: %d", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"math"
 	"sync"
 
 	"valence/adapters"
@@ -48,11 +49,8 @@ type Options struct {
 	Engine    Engine
 	Datasets  Datasets
 	Adapters  Adapters
-	// TurnWork is how many floating-point operations training takes in one turn on the
-	// device, which serving may have to wait for. 0 is DefaultTurnWork.
-	TurnWork float64
-	// MicroTokens bounds the padded tokens that go through the base together, for memory.
-	// 0 is train.DefaultMicroTokens.
+	// MicroTokens bounds what goes through the base together, as train.Recipe has it. 0 is
+	// train.DefaultMicroTokens, which is for a CPU.
 	MicroTokens int
 	// CanaryTolerance is what adapters.CanaryTolerance says of the engine's precision; 0
 	// is that of float32.
@@ -60,25 +58,30 @@ type Options struct {
 	Log             *slog.Logger // nil logs nothing
 }
 
-// Turns of some milliseconds.
+// cudaWork is how many floating-point operations a block of the base may take there and back
+// on a GPU, which small batches leave idle, and cudaMicroTokens and least bound what follows.
 const (
-	DefaultTurnWork = 2e9   // of a core or two
-	CUDATurnWork    = 200e9 // of a GPU
+	cudaWork        = 200e9
+	cudaMicroTokens = 8192
+	least           = 64
 )
 
-// CUDAMicroTokens is for a GPU, which small batches leave idle. With mt0-large, of which
-// CUDATurnWork allows a quarter of it, 2,048 tokens take 3 GB until their way back is done.
-const CUDAMicroTokens = 8192
+// CUDAMicroTokens is MicroTokens for a base on a GPU: 2,048 for mt0-large, which take 2 GB
+// until their way back is done. It follows from the base alone, so that the same request gives
+// the same digest on every machine of a kind.
+func CUDAMicroTokens(c *spec.Config) int {
+	width, ff := float64(c.DModel), 2.0
+	if c.Gated {
+		ff = 3
+	}
+	perToken := 2 * 2 * (4*width*float64(c.DInner()) + ff*width*float64(c.DFF)) // forward, and as much for the way back
+	n := int(math.Exp2(math.Floor(math.Log2(cudaWork / perToken))))
+	return min(max(n, least), cudaMicroTokens)
+}
 
 func (o *Options) check() error {
 	if o.Model == nil || o.Tokenizer == nil || o.Config == nil || o.Base == nil || o.Engine == nil || o.Datasets == nil || o.Adapters == nil {
 		return errors.New("training: Model, Tokenizer, Config, Base, Engine, Datasets and Adapters are needed")
-	}
-	if o.TurnWork == 0 {
-		o.TurnWork = DefaultTurnWork
-	}
-	if o.MicroTokens == 0 {
-		o.MicroTokens = train.DefaultMicroTokens
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

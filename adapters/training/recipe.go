@@ -4,14 +4,13 @@ import (
 	"math"
 
 	"valence/adapters/jobs"
-	"valence/runtime/mt5/spec"
 	"valence/runtime/train"
 )
 
 // recipe is what a request asks for, with the defaults of the published recipe.
 func (t *Trainer) recipe(s jobs.Spec) train.Recipe {
 	r := train.DefaultRecipe()
-	r.MicroTokens = microTokens(t.o.Config, t.o.TurnWork, t.o.MicroTokens)
+	setIf(&r.MicroTokens, t.o.MicroTokens)
 	setIf(&r.Objective, train.Objective(s.Objective))
 	setIf(&r.Epochs, s.Epochs)
 	setIf(&r.BatchSize, s.BatchSize)
@@ -38,22 +37,6 @@ func setIf[T comparable](field *T, value T) {
 	if value != zero {
 		*field = value
 	}
-}
-
-// minMicroTokens is the fewest that make a batch worth while.
-const minMicroTokens = 64
-
-// microTokens bounds what goes through one block of the base together, which serving may
-// have to wait for. It follows from the base and the kind of device alone, so that the same
-// request gives the same digest on every machine of a kind.
-func microTokens(c *spec.Config, turn float64, most int) int {
-	width, ff := float64(c.DModel), 2.0
-	if c.Gated {
-		ff = 3
-	}
-	perToken := 2 * 2 * (4*width*float64(c.DInner()) + ff*width*float64(c.DFF)) // forward, and as much for the way back
-	n := int(math.Exp2(math.Floor(math.Log2(turn / perToken))))
-	return min(max(n, minMicroTokens), most)
 }
 
 // balance weighs labels so that all weigh the same, and a mean row 1.

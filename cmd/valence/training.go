@@ -36,7 +36,7 @@ func openTrainings(ctx context.Context, s *stack, state *store.Store, known *reg
 		CanaryTolerance: adapters.CanaryTolerance(s.model.Precision()),
 	}
 	if s.thread.Device().IsCUDA() {
-		o.TurnWork, o.MicroTokens = training.CUDATurnWork, training.CUDAMicroTokens
+		o.MicroTokens = training.CUDAMicroTokens(s.base.Config)
 	}
 	trainer, err := training.New(o)
 	if err != nil {

@@ -25,7 +25,7 @@ func (t *Trainer) evaluate(ctx context.Context) ([]Event, error) {
 		t.pending = t.questions()
 	}
 	if left := t.pending[len(t.judged):]; len(left) > 0 {
-		batch := left[:t.fits(left)]
+		batch := left[:t.fits(left, cost(left))]
 		verdicts, err := t.model.Judge(ctx, t.lesson(batch))
 		if err != nil {
 			return nil, err

@@ -131,7 +131,7 @@ func testData(n int) Data {
 // testJob is small: two epochs of six steps.
 func testJob(change func(r *Recipe)) Job {
 	r := DefaultRecipe()
-	r.Epochs, r.BatchSize, r.MicroTokens, r.Validation, r.LearningRate = 2, 5, 24, 0.25, 0.02
+	r.Epochs, r.BatchSize, r.MicroTokens, r.Validation, r.LearningRate = 2, 5, 72, 0.25, 0.02
 	if change != nil {
 		change(&r)
 	}

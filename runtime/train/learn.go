@@ -85,22 +85,46 @@ func (t *Trainer) parts(row int) float64 {
 	return float64(len(t.targets[t.rows[row].label].learnt))
 }
 
-// microBatches sorts rows by length and cuts them where the padded tokens reach the
-// recipe's bound.
+// microBatches sorts rows by length and cuts them into as few parts as the recipe's bound
+// allows, of about as many tokens each.
 func (t *Trainer) microBatches(pupils []pupil) [][]pupil {
 	slices.SortStableFunc(pupils, func(a, b pupil) int { return cmp.Compare(len(b.IDs), len(a.IDs)) })
 	var out [][]pupil
-	for len(pupils) > 0 {
-		n := t.fits(pupils)
+	for left := cost(pupils); len(pupils) > 0; {
+		n := t.fits(pupils, left)
+		left -= cost(pupils[:n])
 		out, pupils = append(out, pupils[:n]), pupils[n:]
 	}
 	return out
 }
 
-// fits is how many of the pupils, of whom the first has the longest text, go through
-// the model together.
-func (t *Trainer) fits(pupils []pupil) int {
-	return max(1, min(len(pupils), t.job.Recipe.MicroTokens/len(pupils[0].IDs)))
+// fits is how many of the pupils, which cost all, go through the model together.
+func (t *Trainer) fits(pupils []pupil, all int) int {
+	most := t.job.Recipe.MicroTokens
+	share := all / ((all + most - 1) / most)
+	n, sum := 0, 0
+	for _, p := range pupils {
+		next := sum + p.cost()
+		if n > 0 && (sum >= share || next > most) {
+			break
+		}
+		n, sum = n+1, next
+	}
+	return n
+}
+
+// leastCost is what a short text costs, of which the decoder and the head have as much to do
+// as of a long one.
+const leastCost = 24
+
+// cost is a text's share of MicroTokens: its tokens, or leastCost.
+func (p *pupil) cost() int { return max(leastCost, len(p.IDs)) }
+
+func cost(pupils []pupil) (sum int) {
+	for i := range pupils {
+		sum += pupils[i].cost()
+	}
+	return sum
 }
 
 func (t *Trainer) lesson(batch []pupil) *spec.Lesson {
