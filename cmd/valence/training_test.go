@@ -225,6 +225,14 @@ func percentile(sorted []time.Duration, p float64) time.Duration {
 	return sorted[min(int(p*float64(len(sorted))), len(sorted)-1)]
 }
 
+// lengthened has texts of one to four times their length, as those of a set have many.
+func lengthened(rows []map[string]string) []map[string]string {
+	for i, row := range rows {
+		row["text"] = strings.Repeat(row["text"]+" ", 1+i%4)
+	}
+	return rows
+}
+
 // TestServingWhileTraining asks a server with and without a training beside it, in turns: the
 // answers must be the same, and the latency is compared. The vectors in training answer,
 // too.
@@ -235,19 +243,18 @@ func TestServingWhileTraining(t *testing.T) {
 	p := startProcess(t, t.TempDir())
 	url := p.api.URL()
 	var questions []question
-	for _, row := range trainingRows(120) {
-		text := strings.Repeat(row["text"]+" ", 1+len(questions)%4)
-		label, score, _, err := ask(url, text, "base")
+	for _, row := range lengthened(trainingRows(120)) {
+		label, score, _, err := ask(url, row["text"], "base")
 		if err != nil {
 			t.Fatal(err)
 		}
-		questions = append(questions, question{text, label, score})
+		questions = append(questions, question{row["text"], label, score})
 	}
 	load(t, url, questions, *servingRows, time.Second)
 	var ratios []float64
 	for round := range 3 {
 		without := load(t, url, questions, *servingRows, *servingFor/3)
-		job := train(t, url, "busy", smallTraining(10_000))
+		job := train(t, url, "busy", map[string]any{"data": map[string]any{"examples": lengthened(trainingRows(48))}, "epochs": 10_000})
 		underWay(t, url, job)
 		during := load(t, url, questions, *servingRows, *servingFor/3)
 		live := liveScore(t, url, "busy@job:"+job)
