@@ -155,60 +155,41 @@ func (st *study) loss(x *value, q *questions) error {
 	return err
 }
 
-func (st *study) readLosses(q *questions) (rows [][]float32, err error) {
-	err = st.turn(func(s *torch.Scope) error {
-		flat, err := s.ReadFloat32s(st.losses)
-		if err == nil {
-			rows = byRow(q, flat)
-		}
-		return err
-	})
-	return rows, err
-}
-
-// verdicts is the last turn of a lesson to judge.
-func (st *study) verdicts(x *value, q *questions) (rows [][]spec.Verdict, err error) {
-	err = st.turn(func(s *torch.Scope) error {
+// verdicts is the end of a lesson to judge.
+func (st *study) verdicts(x *value, q *questions) ([][]spec.Verdict, error) {
+	f, err := st.fetch(func(s *torch.Scope) []torch.Tensor {
 		whole, among := st.logProbs(&pass{m: st.m, s: s}, x.t, q)
-		flat, err := s.ReadFloat32s(losses(s, whole, among, q))
-		if err != nil {
-			return err
+		results := []torch.Tensor{losses(s, whole, among, q)}
+		if whole.Defined() {
+			results = append(results, s.ArgMax(whole))
 		}
-		out := make([]spec.Verdict, len(flat))
-		for i, loss := range flat {
-			out[i].Loss = loss
+		if among.Defined() {
+			results = append(results, among)
 		}
-		if err := q.readBest(s, whole, out); err != nil {
-			return err
-		}
-		if err := q.readAmong(s, among, out[len(q.whole):]); err != nil {
-			return err
-		}
-		rows = byRow(q, out)
-		return nil
+		return results
 	})
-	return rows, err
-}
-
-func (q *questions) readBest(s *torch.Scope, whole torch.Tensor, out []spec.Verdict) error {
-	if len(q.whole) == 0 {
-		return nil
-	}
-	best, err := s.ReadInt64s(s.ArgMax(whole))
-	for i, id := range best {
-		out[i].Best = int(id)
-	}
-	return err
-}
-
-func (q *questions) readAmong(s *torch.Scope, among torch.Tensor, out []spec.Verdict) error {
-	if len(q.among) == 0 {
-		return nil
-	}
-	all, err := s.ReadFloat32s(among)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	out := make([]spec.Verdict, len(q.whole)+len(q.among))
+	for i, loss := range f.Float32s(0) {
+		out[i].Loss = loss
+	}
+	next := 1
+	if len(q.whole) > 0 {
+		for i, id := range f.Int64s(next) {
+			out[i].Best = int(id)
+		}
+		next++
+	}
+	if len(q.among) > 0 {
+		q.judgeAmong(f.Float32s(next), out[len(q.whole):])
+	}
+	return byRow(q, out), nil
+}
+
+// judgeAmong reads the log-probabilities [among, next] of the choices among a few tokens.
+func (q *questions) judgeAmong(all []float32, out []spec.Verdict) {
 	at := q.column()
 	for i, c := range q.among {
 		v := &out[i]
@@ -219,5 +200,4 @@ func (q *questions) readAmong(s *torch.Scope, among torch.Tensor, out []spec.Ver
 			}
 		}
 	}
-	return nil
 }

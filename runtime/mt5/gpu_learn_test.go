@@ -3,6 +3,7 @@ package mt5
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -211,5 +212,46 @@ func TestGPULessonsThatEnd(t *testing.T) {
 	}
 	if got := learn(t, g.m, l); !reflect.DeepEqual(got, want) {
 		t.Error("after lessons that ended a lesson gives other bits than before")
+	}
+}
+
+// TestGPUServesBesideLessons asks while lessons go on, with probes of the first step and behind
+// prefixes, whose forms are recorded meanwhile: both get the bits that they have alone.
+func TestGPUServesBesideLessons(t *testing.T) {
+	g := newGPUTest(t)
+	l := lesson(&fixture{model: g.exact}, 4)
+	b := g.batch([]*spec.Vectors{nil, g.vectors(t, g.m.config.DefaultSites())}, 5, 9, 14)
+	probes := []spec.Probe{{Row: 0, Next: []int32{30, 40}}, {Row: 1, Prefix: []int32{30}, Next: []int32{31, 1}}, {Row: 2, Next: []int32{50}}}
+	score := func() [][]float32 {
+		out, err := g.m.Score(t.Context(), b, probes)
+		if err != nil {
+			t.Error(err)
+		}
+		return out
+	}
+	rounds := 4
+	if g.real {
+		rounds = 200
+	}
+	var learnt, scores [2]any
+	for i := range learnt { // the second time other shapes may round differently
+		learnt[i], scores[i] = learn(t, g.m, l), score()
+	}
+	var beside errgroup.Group
+	beside.Go(func() error {
+		for range rounds {
+			if got, err := g.m.Learn(t.Context(), l); err != nil || !reflect.DeepEqual(got, learnt[1]) {
+				return fmt.Errorf("a lesson beside questions gives other bits than alone, or %v", err)
+			}
+		}
+		return nil
+	})
+	for range 4 * rounds {
+		if got := score(); !reflect.DeepEqual(got, scores[1]) {
+			t.Fatalf("beside lessons: %v, alone %v", got, scores[1])
+		}
+	}
+	if err := beside.Wait(); err != nil {
+		t.Error(err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"valence/runtime/mt5/spec"
 	"valence/runtime/torch"
@@ -44,15 +46,10 @@ func (st *study) teach() (g *spec.Gradient, err error) {
 	if err := st.loss(x, q); err != nil {
 		return nil, err
 	}
-	// What is read is waited for, and a GPU has nothing to do meanwhile: the way back is queued first.
 	if err := st.backFrom(q); err != nil {
 		return nil, err
 	}
-	g = &spec.Gradient{}
-	if g.Losses, err = st.readLosses(q); err != nil {
-		return nil, err
-	}
-	return g, st.readGradients(g)
+	return st.gradient(q)
 }
 
 // Judge gives the model's opinion of every choice of a lesson, in the order of rows
@@ -289,35 +286,66 @@ func (st *study) backFrom(q *questions) error {
 	return st.back(along)
 }
 
-// readGradients sums the rows of each run and looks for rows whose part is not finite.
-func (st *study) readGradients(g *spec.Gradient) error {
-	return st.turn(func(s *torch.Scope) error {
-		rows := make([][]int64, len(st.lesson.Vectors))
-		for i, row := range st.lesson.Rows {
-			rows[row.Run] = append(rows[row.Run], int64(i))
-		}
+// gradient reads the losses and, summed over the rows of each run, the gradients, and looks for
+// rows whose part is not finite.
+func (st *study) gradient(q *questions) (*spec.Gradient, error) {
+	rows := make([][]int64, len(st.lesson.Vectors))
+	for i, row := range st.lesson.Rows {
+		rows[row.Run] = append(rows[row.Run], int64(i))
+	}
+	f, err := st.fetch(func(s *torch.Scope) []torch.Tensor {
 		var sums []torch.Tensor
 		for _, of := range rows {
 			if of != nil {
 				sums = append(sums, s.Sum(s.IndexSelect(st.taught, 0, s.Int64s(of, int64(len(of)))), 0))
 			}
 		}
-		all, err := s.ReadFloat32s(s.Cat(0, sums...)) // at once: a GPU is waited for each time
-		if err != nil {
-			return err
-		}
-		sound := finite(all)
-		g.Runs = make([][]float32, len(rows))
-		for run, of := range rows {
-			if of != nil {
-				g.Runs[run], all = all[:st.layout.width:st.layout.width], all[st.layout.width:]
-			}
-		}
-		if sound {
-			return nil
-		}
-		return st.readBroken(s, g)
+		return []torch.Tensor{st.losses, s.Cat(0, sums...)}
 	})
+	if err != nil {
+		return nil, err
+	}
+	g := &spec.Gradient{Losses: byRow(q, f.Float32s(0)), Runs: make([][]float32, len(rows))}
+	if !st.part(g.Runs, rows, f.Float32s(1)) {
+		err = st.turn(func(s *torch.Scope) error { return st.readBroken(s, g) })
+	}
+	return g, err
+}
+
+// part gives the runs that have rows copies of their parts of all gradients, and tells whether
+// these are finite.
+func (st *study) part(runs [][]float32, rows [][]int64, all []float32) bool {
+	var copies sync.WaitGroup
+	var broken atomic.Bool
+	for run, of := range rows {
+		if of == nil {
+			continue
+		}
+		mine := all[:st.layout.width]
+		all = all[st.layout.width:]
+		copies.Go(func() {
+			runs[run] = slices.Clone(mine)
+			if !finite(mine) {
+				broken.Store(true)
+			}
+		})
+	}
+	copies.Wait()
+	return !broken.Load()
+}
+
+// fetch reads float32 or int64 tensors that f makes, and waits for them while others work on
+// the thread: with a GPU that is most of the time that a lesson takes. They stay until the
+// study's end.
+func (st *study) fetch(f func(s *torch.Scope) []torch.Tensor) (there torch.Fetch, err error) {
+	err = st.turn(func(s *torch.Scope) error {
+		there = s.GiveFetch(st.own, s.Fetch(f(s)...))
+		return nil
+	})
+	if err != nil {
+		return there, err
+	}
+	return there, there.Wait()
 }
 
 // readBroken names the rows whose part of the gradient is not finite.

@@ -1,6 +1,7 @@
 package mt5
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -178,7 +179,8 @@ func newModel(ctx context.Context, thread *torch.Thread, config *spec.Config, we
 		m.owned = s.NewScope()
 		l := &loader{ctx: ctx, m: m, weights: weights, progress: o.Progress, all: config.Parameters()}
 		err := l.load(o)
-		if err != nil {
+		s.Synchronize() // training reads what is loaded for serving
+		if err = cmp.Or(err, s.Err()); err != nil {
 			m.packs = nil // which the caller closes
 			err = errors.Join(err, m.free())
 		}
@@ -206,7 +208,8 @@ func (m *Model) Bytes() int64 { return m.bytes.Load() }
 
 // Close frees everything on the device.
 func (m *Model) Close(ctx context.Context) error {
-	return m.thread.Do(ctx, torch.Serving, func(*torch.Scope) error {
+	return m.thread.Do(ctx, torch.Serving, func(s *torch.Scope) error {
+		s.Synchronize()
 		m.table.owned.Free()
 		return m.free()
 	})

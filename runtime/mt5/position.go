@@ -54,6 +54,7 @@ func (p *positionBias) fit(s *torch.Scope, need int64) {
 	}
 	full = s.Contiguous(s.Unsqueeze(full, 0))
 	distances := s.Distances(full)
+	s.Synchronize() // serving and training both read them
 	if s.Err() != nil {
 		return
 	}

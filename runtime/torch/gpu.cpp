@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,9 +43,15 @@ struct Shape {
 
 class Model {
  public:
-  explicit Model(const vl_gpu_weights &from) : w(from), taught(w) { Kernels::of(w.device, w.width); }
+  explicit Model(const vl_gpu_weights &from) : w(from) { Kernels::of(w.device, w.width); }
   c10::Device device() const { return device_of(w.device); }
-  Lessons &lessons() { return taught; }
+  // lessons are those of the calling thread's stream: what others queue may still be using their memory.
+  Lessons &lessons() { return taught.try_emplace(stream(w.device), w).first->second; }
+  int64_t lesson_records() const {
+    int64_t n = 0;
+    for (const auto &[stream, lessons] : taught) n += lessons.count();
+    return n;
+  }
 
   void adapters(vl_tensor table, const int64_t *columns, int projections, const at::Tensor &distances) {
     records.clear();
@@ -92,8 +99,11 @@ class Model {
   }
 
   const char *unrecorded() const {
-    const auto &said = why.empty() ? taught.unrecorded() : why;
-    return said.empty() ? nullptr : said.c_str();
+    if (!why.empty()) return why.c_str();
+    for (const auto &[stream, lessons] : taught) {
+      if (!lessons.unrecorded().empty()) return lessons.unrecorded().c_str();
+    }
+    return nullptr;
   }
 
   int64_t count() const {
@@ -112,7 +122,7 @@ class Model {
   at::Tensor memory;         // of the records to come
   at::Tensor block;          // the numbers that all records read
   std::string why;           // nothing is recorded any more
-  Lessons taught;
+  std::map<void *, Lessons> taught;  // by stream
 
   at::TensorOptions options() const { return at::TensorOptions(device()); }
 
@@ -235,12 +245,12 @@ int vl_gpu_emulate(const char *path) {
 
 void vl_gpu_sources(const char *common, const char *kernels, const char *learn) { gpu::keep_sources(common, kernels, learn); }
 
-int vl_gpu_stream(int device) {
-  return guarded([&] { return gpu::own_stream(device), 0; }, -1);
+int vl_gpu_stream(int device, int urgent) {
+  return guarded([&] { return gpu::use_stream(device, urgent), 0; }, -1);
 }
 
-int vl_gpu_pace(int device) {
-  return guarded([&] { return gpu::keep_pace(device), 0; }, -1);
+int vl_gpu_synchronize(int device) {
+  return guarded([&] { return gpu::synchronize(device), 0; }, -1);
 }
 
 int vl_gpu_fits(int device, int64_t d, int64_t width, int64_t ff) {
@@ -270,6 +280,8 @@ int vl_gpu_score(vl_gpu model, const int32_t *ids, const int64_t *lengths, const
                  float *out) {
   return gpu::on<Model>(model, [&](Model &m) { return m.score({ids, Texts(lengths, texts), slots, next, n}, out), 0; }, -1);
 }
+
+int vl_gpu_lesson_records(vl_gpu model) { return int(static_cast<Model *>(model)->lesson_records()); }
 
 const char *vl_gpu_unrecorded(vl_gpu model) { return static_cast<Model *>(model)->unrecorded(); }
 

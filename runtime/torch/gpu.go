@@ -48,20 +48,21 @@ func EmulateGPU(path string) error {
 	return nil
 }
 
-// ownStream gives the calling thread a stream of its own on a GPU.
-func ownStream(d Device) error {
-	if C.vl_gpu_stream(C.int(d.index())) != 0 {
+// useStream has the calling thread queue on a stream of its own on a GPU, for a priority.
+func useStream(d Device, p Priority) error {
+	if C.vl_gpu_stream(C.int(d.index()), C.int(boolInt(p == Serving))) != 0 {
 		return lastErr()
 	}
 	return nil
 }
 
-// keepPace waits until a GPU has done what was queued before the last call.
-func keepPace(d Device) error {
-	if C.vl_gpu_pace(C.int(d.index())) != 0 {
-		return lastErr()
+// Synchronize waits until the device has done all that was queued, whatever its priority: on
+// a GPU, before what work of one priority made is used by that of another, or what another may
+// still use is freed.
+func (s *Scope) Synchronize() {
+	if s.err == nil && s.thread.device.IsCUDA() {
+		s.done("synchronize", C.vl_gpu_synchronize(C.int(s.thread.device.index())) != 0)
 	}
-	return nil
 }
 
 // Fuses tells whether the scope's device can have a GPU of heads of a width, states of d

@@ -13,12 +13,13 @@ extern "C" {
 void vl_gpu_sources(const char *common, const char *kernels, const char *learn);
 // vl_gpu_emulate has the CPU take a GPU's part, device -1, in tests: kernels are run by a shared library, and without a path no more.
 int vl_gpu_emulate(const char *path);
-// vl_gpu_stream gives the calling thread a stream of its own, on which all that it queues runs in order: what goes to CUDA's default
-// stream cannot be recorded. It returns 0, or -1 on an error.
-int vl_gpu_stream(int device);
-// vl_gpu_pace waits until the device has done what the calling thread had queued before its last call: who calls it before each piece
-// of work is never more than two ahead. It returns 0, or -1 on an error.
-int vl_gpu_pace(int device);
+// vl_gpu_stream has the calling thread queue on one of two streams of its own from now on, each of which runs in order: what is urgent
+// goes before what is not, and neither waits for the other. What goes to CUDA's default stream could not be recorded. It returns 0, or -1
+// on an error.
+int vl_gpu_stream(int device, int urgent);
+// vl_gpu_synchronize waits until the device has done all that was queued, on every stream: before what one of them made is read by
+// another, or is freed that another may still read. It returns 0, or -1 on an error.
+int vl_gpu_synchronize(int device);
 // vl_gpu_fits tells whether a GPU can have the kernels for states of d numbers, heads of a width and feed-forwards of ff: 1, or 0, or
 // -1 on an error.
 int vl_gpu_fits(int device, int64_t d, int64_t width, int64_t ff);

@@ -2,7 +2,6 @@
 
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/DeviceGuard.h>
-#include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 #include <dlfcn.h>
@@ -133,12 +132,6 @@ void enter(int device) {
 
 c10::impl::VirtualGuardImpl cuda() { return c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA); }
 
-// stream is the calling thread's.
-void *stream(int device) {
-  auto guard = cuda();
-  return guard.getStreamNativeHandle(guard.getStream(c10::Device(c10::DeviceType::CUDA, device)));
-}
-
 const char *const kNames[] = {"valence_embed",     "valence_norm",       "valence_scale",     "valence_gate",           "valence_attend",
                               "valence_scores",    "valence_sum",        "valence_logits",    "valence_norm_back",      "valence_scale_back",
                               "valence_drop",      "valence_gate_back", "valence_attend_queries", "valence_attend_keys"};
@@ -155,6 +148,12 @@ std::mutex kernels_lock;
 std::map<std::pair<int, int64_t>, std::unique_ptr<Kernels>> all_kernels;
 
 }  // namespace
+
+void *stream(int device) {
+  if (device < 0) return nullptr;
+  auto guard = cuda();
+  return guard.getStreamNativeHandle(guard.getStream(c10::Device(c10::DeviceType::CUDA, device)));
+}
 
 void emulate(const char *path) {
   Emulator made;
@@ -190,17 +189,20 @@ bool capable(int device) {
   return at->second;
 }
 
-void own_stream(int device) {
+void use_stream(int device, bool urgent) {
+  thread_local std::map<std::pair<int, bool>, c10::Stream> streams;
   c10::Device there(c10::DeviceType::CUDA, device);
   c10::DeviceGuard guard(there);
-  at::empty({1}, at::TensorOptions(there));  // makes libtorch's context the thread's
-  if (!stream(device)) cuda().exchangeStream(cuda().getStreamFromGlobalPool(there));
+  auto at = streams.find({device, urgent});
+  if (at == streams.end()) {
+    at::empty({1}, at::TensorOptions(there));  // makes libtorch's context the thread's
+    at = streams.emplace(std::make_pair(device, urgent), cuda().getStreamFromGlobalPool(there, urgent)).first;
+  }
+  cuda().exchangeStream(at->second);
 }
 
-void keep_pace(int device) {
-  thread_local c10::Event queued(c10::DeviceType::CUDA);
-  queued.synchronize();
-  queued.record(cuda().getStream(c10::Device(c10::DeviceType::CUDA, device)));
+void synchronize(int device) {
+  if (device >= 0) cuda().synchronizeDevice(c10::DeviceIndex(device));
 }
 
 void keep_sources(const std::string &common, const std::string &kernels, const std::string &learn) {

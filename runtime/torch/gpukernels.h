@@ -137,10 +137,13 @@ inline bool sizes_fit(int64_t d, int64_t width, int64_t ff) { return d % 32 == 0
 // capable tells whether a device can have the kernels: one of compute capability 8.0 or newer, whose matrix units have bfloat16, or the
 // CPU where it emulates one.
 bool capable(int device);
-// own_stream gives the calling thread a stream of its own among libtorch's, unless it has one.
-void own_stream(int device);
-// keep_pace waits until the device has done what the calling thread had queued before its last call.
-void keep_pace(int device);
+// use_stream has the calling thread queue on one of two streams of its own, among libtorch's: urgent work goes before other work, and
+// neither waits for the other.
+void use_stream(int device, bool urgent);
+// stream is the calling thread's, or null where a GPU is emulated.
+void *stream(int device);
+// synchronize waits until a device has done all that was queued, on every stream.
+void synchronize(int device);
 // emulate has device -1, which is the CPU, run kernels as a shared library does that is for this, where there is no GPU to test
 // on; without a path no more.
 void emulate(const char *path);

@@ -17,7 +17,7 @@ namespace {
 
 // The most tokens of a lesson that is recorded, and the most bytes that it leaves for the way back, with its vectors, in memory that the
 // model keeps for this. Larger ones take the GPU longer than queueing.
-constexpr int64_t kRecordedTokens = 4096, kRecordedBytes = 1 << 30;
+constexpr int64_t kRecordedTokens = 4096, kRecordedBytes = int64_t(2) << 30;
 
 // left_by is how many bytes the way there leaves of a token: the stream and what is projected from it, with and without vectors.
 int64_t left_by(const Weights &w) {
@@ -240,7 +240,5 @@ int vl_gpu_lesson_along(vl_gpu_lesson lesson, vl_tensor slope, vl_tensor taught)
 int vl_gpu_lesson_back(vl_gpu_lesson lesson) {
   return gpu::on<Lesson>(lesson, [](Lesson &l) { return int(l.back()); }, -1);
 }
-
-int vl_gpu_lesson_records(vl_gpu model) { return int(gpu::lessons(model).count()); }
 
 }  // extern "C"

@@ -65,7 +65,7 @@ class Lessons {
   void queue(Known &k);
 };
 
-// lessons are those of a model.
+// lessons are those of a model on the calling thread's stream.
 Lessons &lessons(vl_gpu model);
 
 // given is where a form's lessons have their numbers, which lie at p on a device, and numbers_of is how many these are.

@@ -184,7 +184,7 @@ at::Tensor alias(const void *data, size_t size, at::IntArrayRef sizes, at::Scala
 }
 
 // The largest copy to a device that goes by way of page-locked memory, which libtorch keeps for the next one.
-constexpr size_t kStaged = 4 << 20;
+constexpr size_t kStaged = 16 << 20;
 
 // staged is data on its way to a device. From page-locked memory a copy is queued and not waited for, so that the host can
 // go on to queue what reads it; libtorch uses the memory again when the copy is done.

@@ -22,6 +22,7 @@ type Scope struct {
 	packed  []Packed
 	gpus    []GPU
 	lessons []GPULesson
+	fetches []Fetch
 	out     *lib.Ctensor // its own allocation: cgo checks the whole object that a pointer points into
 	err     error
 }
@@ -122,6 +123,7 @@ func (s *Scope) Free() {
 	}
 	clear(s.live)
 	s.freePacked()
+	s.freeFetches()
 	s.freeLessons()
 	s.freeGPUs()
 	s.live, s.err = s.live[:0], nil

@@ -32,9 +32,12 @@ type Options struct {
 	Seed    uint64 // of libtorch's random numbers
 }
 
-// Thread is the one operating system thread on which a device is used.
+// Thread is the one operating system thread on which a device is used. On a GPU each priority
+// has a stream of its own: Serving work that is queued goes before Training work that was, and
+// neither waits for the other.
 type Thread struct {
 	device  Device
+	queues  Priority // whose stream is in use, where there are streams
 	threads int
 	live    atomic.Int64
 	work    [2]chan *job
@@ -125,7 +128,7 @@ func (t *Thread) run(o Options, ready chan<- struct{}) {
 	setGrad(false)
 	var broken error // where the device cannot be used
 	if t.device.IsCUDA() {
-		broken = ownStream(t.device)
+		broken = useStream(t.device, t.queues)
 	}
 	close(ready)
 	scope := t.scope()
@@ -145,13 +148,13 @@ func (t *Thread) run(o Options, ready chan<- struct{}) {
 	}
 }
 
-// do does a job. On a GPU what trains is queued no further than two jobs ahead: whoever is served
-// comes after all that is queued.
+// do does a job, on its priority's stream.
 func (t *Thread) do(s *Scope, j *job) error {
-	if j.p == Training && t.device.IsCUDA() {
-		if err := keepPace(t.device); err != nil {
+	if j.p != t.queues && t.device.IsCUDA() {
+		if err := useStream(t.device, j.p); err != nil {
 			return err
 		}
+		t.queues = j.p
 	}
 	return t.call(s, j.f)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 
 	"valence/runtime/mt5/spec"
 )
@@ -37,13 +38,25 @@ func (t *Trainer) learn(ctx context.Context) ([]Event, error) {
 		}
 	}
 	t.examples += len(pupils)
-	var events []Event
-	for i, r := range t.runs {
+	return t.step(outcomes), nil
+}
+
+// step has the runs that learn take their steps beside each other: a GPU has nothing to do
+// meanwhile.
+func (t *Trainer) step(outcomes []outcome) (events []Event) {
+	var learning []*run
+	for _, r := range t.runs {
 		if t.learns(r) {
-			events = append(events, t.take(r, &outcomes[i]))
+			learning = append(learning, r)
 		}
 	}
-	return events, nil
+	events = make([]Event, len(learning))
+	var steps sync.WaitGroup
+	for i, r := range learning {
+		steps.Go(func() { events[i] = t.take(r, &outcomes[r.number]) })
+	}
+	steps.Wait()
+	return events
 }
 
 // pupils are the rows of a run's next step. Their weights make the loss of the step
@@ -156,19 +169,22 @@ func (t *Trainer) teach(ctx context.Context, batch []pupil, outcomes []outcome) 
 			o.broken = append(o.broken, t.rows[p.row].at)
 		}
 	}
+	var sums sync.WaitGroup
 	for run, v := range g.Runs {
-		if v == nil {
-			continue
-		}
-		o := &outcomes[run]
-		if o.gradient == nil {
-			o.gradient = make([]float64, len(v))
-		}
-		for i, x := range v {
-			o.gradient[i] += float64(x)
-		}
+		sums.Go(func() { outcomes[run].add(v) })
 	}
+	sums.Wait()
 	return nil
+}
+
+// add adds a gradient, where there is one.
+func (o *outcome) add(gradient []float32) {
+	if o.gradient == nil && gradient != nil {
+		o.gradient = make([]float64, len(gradient))
+	}
+	for i, x := range gradient {
+		o.gradient[i] += float64(x)
+	}
 }
 
 // take is a run's step, or its end where a number is not finite: the vectors stay
