@@ -68,6 +68,10 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 	return m, nil
 }
 
+// longestPause is the most between two tries to start the queue, after each of which the next
+// one is twice as far away.
+const longestPause = 10 * time.Second
+
 // begin starts the queue, which writes. As long as there is no space for that it goes on trying
 // beside: who is served does not wait for it.
 func (m *Manager) begin(ctx context.Context, start func(context.Context) error) error {
@@ -77,11 +81,11 @@ func (m *Manager) begin(ctx context.Context, start func(context.Context) error) 
 	}
 	m.o.Log.Warn("jobs wait: there is no space left to start their queue", "error", err)
 	m.starting.Go(func() {
-		for err != nil {
+		for pause := m.o.Poll; err != nil; pause = min(2*pause, longestPause) {
 			select {
 			case <-m.ctx.Done():
 				return
-			case <-time.After(m.o.Poll):
+			case <-time.After(pause):
 			}
 			if err = start(ctx); err != nil && !store.IsFull(err) {
 				m.o.Log.Error("the queue of the jobs does not start", "error", err)

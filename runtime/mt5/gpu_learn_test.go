@@ -241,7 +241,7 @@ func TestGPUServesBesideLessons(t *testing.T) {
 	beside.Go(func() error {
 		for range rounds {
 			if got, err := g.m.Learn(t.Context(), l); err != nil || !reflect.DeepEqual(got, learnt[1]) {
-				return fmt.Errorf("a lesson beside questions gives other bits than alone, or %v", err)
+				return fmt.Errorf("a lesson beside questions gives other bits than alone, or fails: %w", err)
 			}
 		}
 		return nil
