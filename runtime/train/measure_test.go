@@ -118,7 +118,7 @@ func TestMeasureAccuracy(t *testing.T) {
 }
 
 // TestMeasureSweep times eight seeds in one job and one after the other, in turns, since
-// the machine may be busy. VALENCE_TRAIN_MICRO changes the padded tokens that go together,
+// the machine may be busy. VALENCE_TRAIN_MICRO changes the tokens that go together,
 // and VALENCE_TRAIN_OBJECTIVE the objective.
 func TestMeasureSweep(t *testing.T) {
 	job, base, tok := measured(t)
