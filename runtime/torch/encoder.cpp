@@ -48,9 +48,10 @@ class Layer : Stream {
     bool one = !q.in.first && !k.in.first && !v.in.first;
     auto ak = one ? aq : normed(k, self_norm, 0, n), av = one ? aq : normed(v, self_norm, 0, n);
     const Vectors *out[] = {&q.out, &k.out, &v.out};
-    products({{q.w, aq}, {k.w, ak}, {v.w, av}}, n, [&](int64_t which, int64_t token, int64_t column, const float *c, int64_t some) {
+    auto at = [&](int64_t which, int64_t token, int64_t column) { return y + token * width + which * inner + column; };
+    products({{q.w, aq}, {k.w, ak}, {v.w, av}}, n, at, [&](int64_t which, int64_t token, int64_t column, const float *c, int64_t some) {
       const auto *l = out[which]->of(texts.of[token]);
-      row_product(c, l ? l + column : nullptr, y + token * width + which * inner + column, some);
+      row_product(c, l ? l + column : nullptr, at(which, token, column), some);
     });
     attend_all(y, width, inner / heads, heads, z, inner);
     add(o, z, 0, n);

@@ -160,9 +160,10 @@ class First : Stream {
     auto made = at::empty({n, inner}, at::kFloat);
     auto *y = made.data_ptr<float>();
     auto a = normed(p, norm, 0, n);
-    products({{p.w, a}}, n, [&](int64_t, int64_t i, int64_t column, const float *c, int64_t some) {
+    auto at = [&](int64_t, int64_t i, int64_t column) { return y + i * inner + column; };
+    products({{p.w, a}}, n, at, [&](int64_t, int64_t i, int64_t column, const float *c, int64_t some) {
       const auto *l = p.out.of(i);
-      row_product(c, l ? l + column : nullptr, y + i * inner + column, some);
+      row_product(c, l ? l + column : nullptr, at(0, i, column), some);
     });
     return made;
   }

@@ -172,7 +172,7 @@ void Panels::block(const char *a, const float *steps, int64_t rows, int64_t pane
   float all[kMostPlanes * kBlock * kPanel], *made = planes == 1 ? c : all;
   kernel.block(a, plane_bytes(), weights, groups, rows * planes, made);
   if (!kernel.levels) return;
-  for (int64_t i = 0; i < rows * planes; i++) row_whole(made + i * kPanel, &sums[first], &scales[first], steps[i], width(panel));
+  rows_whole(made, rows * planes, kPanel, &sums[first], &scales[first], steps, width(panel));
   if (planes == 1) return;
   for (int64_t i = 0; i < rows; i++) {
     std::copy_n(made + i * planes * kPanel, kPanel, c + i * kPanel);
@@ -193,8 +193,10 @@ at::Tensor Panels::multiply(const at::Tensor &rows) const {
   each(panels * blocks, in * kPanel, [&](int64_t task) {
     float c[kBlock * kPanel];
     int64_t panel = task / blocks, first = task % blocks * kBlock, some = std::min(kBlock, n - first);
+    float *to = y + first * out + panel * kPanel;
+    for (int64_t i = 0; i < some; i++) fetch(to + i * out);
     block(a.at(first), a.step(first), some, panel, c);
-    for (int64_t i = 0; i < some; i++) std::memcpy(y + (first + i) * out + panel * kPanel, c + i * kPanel, width(panel) * sizeof(float));
+    for (int64_t i = 0; i < some; i++) std::memcpy(to + i * out, c + i * kPanel, width(panel) * sizeof(float));
   });
   return result;
 }

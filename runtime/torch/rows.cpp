@@ -72,11 +72,25 @@ CLONES void row_times(float *__restrict y, float by, int64_t d) {
   for (int64_t i = 0; i < d; i++) y[i] *= by;
 }
 
-CLONES void row_whole(float *__restrict c, const int32_t *__restrict zeros, const float *__restrict scales, float by, int64_t d) {
-  for (int64_t i = 0; i < d; i++) {
-    int32_t sum;
-    __builtin_memcpy(&sum, c + i, sizeof sum);
-    c[i] = static_cast<float>(sum - zeros[i]) * (by * scales[i]);
+CLONES void rows_whole(float *c, int64_t n, int64_t stride, const int32_t *zeros, const float *scales, const float *by, int64_t d) {
+  int64_t j = 0;
+  for (; j + kLanes <= d; j += kLanes) {
+    ints zero, sum;
+    floats scale;
+    __builtin_memcpy(&zero, zeros + j, sizeof zero);
+    load(scale, scales + j);
+    for (int64_t i = 0; i < n; i++) {
+      float *at = c + i * stride + j;
+      __builtin_memcpy(&sum, at, sizeof sum);
+      store(at, __builtin_convertvector(sum - zero, floats) * (by[i] * scale));
+    }
+  }
+  for (; j < d; j++) {
+    for (int64_t i = 0; i < n; i++) {
+      int32_t sum;
+      __builtin_memcpy(&sum, c + i * stride + j, sizeof sum);
+      c[i * stride + j] = static_cast<float>(sum - zeros[j]) * (by[i] * scales[j]);
+    }
   }
 }
 

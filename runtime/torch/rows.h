@@ -17,8 +17,8 @@ void row_product_back(const float *g, const float *u, const float *l, float *du,
 float row_levels(const float *x, uint8_t *y, int64_t d, int top);
 // row_times is y times a number.
 void row_times(float *y, float by, int64_t d);
-// row_whole makes of d sums of 32 bits, in place, floats: (c - zeros) by scales.
-void row_whole(float *c, const int32_t *zeros, const float *scales, float by, int64_t d);
+// rows_whole makes of d sums of 32 bits in each of n rows, which lie stride apart, in place, floats: (c - zeros) scales, by the row's.
+void rows_whole(float *c, int64_t n, int64_t stride, const int32_t *zeros, const float *scales, const float *by, int64_t d);
 // row_add is x += c l; l may be null for ones.
 void row_add(const float *c, const float *l, float *x, int64_t d);
 // row_activate is y = f(h hl) u ul, where hl, ul, or u and ul may be null for ones. kind is a vl_activation.

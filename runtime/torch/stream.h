@@ -50,9 +50,9 @@ struct Product {
 };
 
 // products multiplies n prepared rows by each of some weights of as many inputs, and gives what comes out a row and a panel at a
-// time: use(weight, row, column, numbers, how many).
-template <class F>
-void products(std::initializer_list<Product> all, int64_t n, F use) {
+// time: use(weight, row, column, numbers, how many), which goes to at(weight, row, column).
+template <class F, class At>
+void products(std::initializer_list<Product> all, int64_t n, At at, F use) {
   int64_t blocks = in_blocks(n), panels = 0, in = 1;
   for (auto &p : all) panels += p.w.panels, in = p.w.in;
   each(panels * blocks, in * kPanel, [&](int64_t task) {
@@ -60,6 +60,7 @@ void products(std::initializer_list<Product> all, int64_t n, F use) {
     int64_t panel = task / blocks, first = task % blocks * kBlock, some = std::min(kBlock, n - first), which = 0;
     auto p = all.begin();
     for (; panel >= p->w.panels; p++, which++) panel -= p->w.panels;
+    for (int64_t i = 0; i < some; i++) fetch(at(which, first + i, panel * kPanel));
     p->w.block(p->a.at(first), p->a.step(first), some, panel, c);
     for (int64_t i = 0; i < some; i++) use(which, first + i, panel * kPanel, c + i * kPanel, p->w.width(panel));
   });
@@ -106,9 +107,10 @@ class Stream {
   void add(const Projection &p, const float *z, int64_t from, int64_t to) const {
     Rows a(p.w, to - from);
     each(to - from, p.w.in, [&](int64_t i) { a.set(p.w, i, z + i * p.w.in, p.in.of(texts.of[from + i])); });
-    products({{p.w, a}}, to - from, [&](int64_t, int64_t i, int64_t column, const float *c, int64_t some) {
+    auto at = [&](int64_t, int64_t i, int64_t column) { return x + (from + i) * d + column; };
+    products({{p.w, a}}, to - from, at, [&](int64_t, int64_t i, int64_t column, const float *c, int64_t some) {
       const auto *l = p.out.of(texts.of[from + i]);
-      row_add(c, l ? l + column : nullptr, x + (from + i) * d + column, some);
+      row_add(c, l ? l + column : nullptr, at(0, i, column), some);
     });
   }
 
@@ -145,9 +147,10 @@ class Stream {
     if (ff.wi1) {
       gated(ff, a, ff.wi0.in.first || ff.wi1->in.first ? normed(*ff.wi1, ff.norm, from, to) : a, from, some, h);
     } else {
-      products({{ff.wi0.w, a}}, some, [&](int64_t, int64_t i, int64_t column, const float *c, int64_t size) {
+      auto at = [&](int64_t, int64_t i, int64_t column) { return h + i * inner + column; };
+      products({{ff.wi0.w, a}}, some, at, [&](int64_t, int64_t i, int64_t column, const float *c, int64_t size) {
         const auto *l = ff.wi0.out.of(texts.of[from + i]);
-        row_activate(activation, c, l ? l + column : nullptr, nullptr, nullptr, h + i * inner + column, size);
+        row_activate(activation, c, l ? l + column : nullptr, nullptr, nullptr, at(0, i, column), size);
       });
     }
     add(ff.wo, h, from, to);
@@ -159,6 +162,7 @@ class Stream {
     each(ff.wi0.w.panels * blocks, 2 * d * kPanel, [&](int64_t task) {
       float c[kBlock * kPanel], u[kBlock * kPanel];
       int64_t panel = task / blocks, first = task % blocks * kBlock, some = std::min(kBlock, n - first), column = panel * kPanel;
+      for (int64_t i = 0; i < some; i++) fetch(h + (first + i) * inner + column);
       ff.wi0.w.block(a.at(first), a.step(first), some, panel, c);
       ff.wi1->w.block(b.at(first), b.step(first), some, panel, u);
       for (int64_t i = 0; i < some; i++) {
