@@ -202,9 +202,11 @@ at::Tensor staged(const void *data, size_t size, at::IntArrayRef sizes, at::Scal
 extern "C" {
 
 // What one pass frees the next one asks for: given back to the system in between, pages are zeroed and mapped again, 2 to 4 % of the time
-// of large batches and of lessons. Larger pieces than the first number are the system's at once.
+// of large batches and of lessons. There is one heap, as others give back what is theirs in large parts. Larger pieces than the first
+// number are the system's at once.
 void vl_keep_memory(void) {
 #if defined(__GLIBC__)
+  mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, 64 << 20);
   mallopt(M_TRIM_THRESHOLD, 128 << 20);
 #endif

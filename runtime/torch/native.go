@@ -29,10 +29,11 @@ func lastErr() error {
 	return errors.New("libtorch: " + msg)
 }
 
+func init() { C.vl_keep_memory() }
+
 // Version is libtorch's version, such as "2.11.0".
 func Version() string { return C.GoString(C.vl_version()) }
 
-func keepMemory()          { C.vl_keep_memory() }
 func setThreads(n int)     { C.vl_set_threads(C.int(n)) }
 func threads() int         { return int(C.vl_threads()) }
 func seed(n uint64)        { C.vl_seed(C.uint64_t(n)) }

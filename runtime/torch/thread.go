@@ -129,8 +129,6 @@ func (t *Thread) run(o Options, ready chan<- struct{}) {
 	var broken error // where the device cannot be used
 	if t.device.IsCUDA() {
 		broken = useStream(t.device, t.queues)
-	} else {
-		keepMemory()
 	}
 	close(ready)
 	scope := t.scope()
