@@ -197,20 +197,21 @@ at::Tensor staged(const void *data, size_t size, at::IntArrayRef sizes, at::Scal
   return locked;
 }
 
-}  // namespace
-
-extern "C" {
-
 // What one pass frees the next one asks for: given back to the system in between, pages are zeroed and mapped again, 2 to 4 % of the time
-// of large batches and of lessons. There is one heap, as others give back what is theirs in large parts. Larger pieces than the first
-// number are the system's at once.
-void vl_keep_memory(void) {
+// of large batches and of lessons. So the process keeps up to 128 MB that are free, in one heap, as others give back what is theirs in large
+// parts. Pieces above 64 MB are the system's at once.
+const bool kept = [] {
 #if defined(__GLIBC__)
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, 64 << 20);
   mallopt(M_TRIM_THRESHOLD, 128 << 20);
 #endif
-}
+  return true;
+}();
+
+}  // namespace
+
+extern "C" {
 
 void vl_set_threads(int n) { at::set_num_threads(n); }
 int vl_threads(void) { return at::get_num_threads(); }

@@ -29,8 +29,6 @@ func lastErr() error {
 	return errors.New("libtorch: " + msg)
 }
 
-func init() { C.vl_keep_memory() }
-
 // Version is libtorch's version, such as "2.11.0".
 func Version() string { return C.GoString(C.vl_version()) }
 

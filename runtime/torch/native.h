@@ -12,8 +12,6 @@ extern "C" {
 
 typedef void *vl_tensor;  // at::Tensor*, as gotch's handles are
 
-// vl_keep_memory has the process keep up to 128 MB that are free, for whoever asks next. It is for the program's start.
-void vl_keep_memory(void);
 void vl_set_threads(int n);
 int vl_threads(void);
 void vl_seed(uint64_t seed);
