@@ -142,7 +142,7 @@ func TestCheckTakesNoStep(t *testing.T) {
 func TestCUDAMicroTokens(t *testing.T) {
 	c := config(t)
 	c.DModel, c.DKV, c.Heads, c.DFF, c.Gated = 384, 64, 6, 1024, true
-	if n := CUDAMicroTokens(c); n != cudaMicroTokens {
+	if n := CUDAMicroTokens(c); n != cudaMostTokens {
 		t.Errorf("builtin: %d", n)
 	}
 	c.DModel, c.Heads, c.DFF = 1024, 16, 2816
@@ -150,7 +150,7 @@ func TestCUDAMicroTokens(t *testing.T) {
 		t.Errorf("mt0-large: %d", n)
 	}
 	c.DModel, c.Heads, c.DFF = 1<<14, 256, 1<<16
-	if n := CUDAMicroTokens(c); n != least {
+	if n := CUDAMicroTokens(c); n != cudaLeastTokens {
 		t.Errorf("a huge base: %d", n)
 	}
 }

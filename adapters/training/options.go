@@ -59,11 +59,11 @@ type Options struct {
 }
 
 // cudaWork is how many floating-point operations a block of the base may take there and back
-// on a GPU, which small batches leave idle, and cudaMicroTokens and least bound what follows.
+// on a GPU, which small batches leave idle, and the others bound what follows.
 const (
 	cudaWork        = 200e9
-	cudaMicroTokens = 8192
-	least           = 64
+	cudaLeastTokens = 64
+	cudaMostTokens  = 8192
 )
 
 // CUDAMicroTokens is MicroTokens for a base on a GPU: 2,048 for mt0-large, which take 2 GB
@@ -76,7 +76,7 @@ func CUDAMicroTokens(c *spec.Config) int {
 	}
 	perToken := 2 * 2 * (4*width*float64(c.DInner()) + ff*width*float64(c.DFF)) // forward, and as much for the way back
 	n := int(math.Exp2(math.Floor(math.Log2(cudaWork / perToken))))
-	return min(max(n, least), cudaMicroTokens)
+	return min(max(n, cudaLeastTokens), cudaMostTokens)
 }
 
 func (o *Options) check() error {

@@ -21,7 +21,7 @@ class Fetch {
   void wait() {
     if (done) done->synchronize();
   }
-  const void *at(int i) const { return here[std::size_t(i)].const_data_ptr(); }
+  const at::Tensor &at(int i) const { return here[std::size_t(i)]; }
 
  private:
   std::vector<at::Tensor> here;
@@ -55,7 +55,11 @@ int vl_fetch_wait(vl_fetch fetch) {
   return guarded([&] { return static_cast<Fetch *>(fetch)->wait(), 0; }, -1);
 }
 
-const void *vl_fetch_data(vl_fetch fetch, int i) { return static_cast<Fetch *>(fetch)->at(i); }
+const void *vl_fetch_data(vl_fetch fetch, int i, int64_t *n) {
+  const auto &t = static_cast<Fetch *>(fetch)->at(i);
+  *n = t.numel();
+  return t.const_data_ptr();
+}
 
 void vl_fetch_free(vl_fetch fetch) { delete static_cast<Fetch *>(fetch); }
 

@@ -15,8 +15,8 @@ typedef void *vl_fetch;
 vl_fetch vl_fetch_new(const vl_tensor *tensors, int n);
 // vl_fetch_wait waits until they are there, on any thread. It returns 0, or -1 on an error.
 int vl_fetch_wait(vl_fetch fetch);
-// vl_fetch_data is where one is, after the wait, until vl_fetch_free.
-const void *vl_fetch_data(vl_fetch fetch, int i);
+// vl_fetch_data is where one is, of n numbers, after the wait, until vl_fetch_free.
+const void *vl_fetch_data(vl_fetch fetch, int i, int64_t *n);
 void vl_fetch_free(vl_fetch fetch);
 
 #ifdef __cplusplus

@@ -65,13 +65,7 @@ func (s *Scope) Lesson(g GPU, t *GPUTask) GPULesson {
 
 // GiveLesson is Give for a lesson.
 func (s *Scope) GiveLesson(to *Scope, l GPULesson) GPULesson {
-	for i, mine := range s.lessons {
-		if mine == l {
-			s.lessons = append(s.lessons[:i], s.lessons[i+1:]...)
-			to.lessons = append(to.lessons, l)
-		}
-	}
-	return l
+	return give(&s.lessons, &to.lessons, l)
 }
 
 // There queues a lesson's next layer, of the encoder and then of the decoder, and gives how

@@ -105,6 +105,14 @@ func (s *Scope) Give(to *Scope, t Tensor) Tensor {
 	return t
 }
 
+// give moves what one scope owns to the list of another.
+func give[T comparable](from, to *[]T, x T) T {
+	if i := slices.Index(*from, x); i >= 0 {
+		*from, *to = slices.Delete(*from, i, i+1), append(*to, x)
+	}
+	return x
+}
+
 // Drop frees one tensor of the scope before its end.
 func (s *Scope) Drop(t Tensor) {
 	for i := len(s.live) - 1; i >= 0; i-- {

@@ -25,10 +25,11 @@ type outcome struct {
 
 // learn takes one step of every run that has one left in this epoch.
 func (t *Trainer) learn(ctx context.Context) ([]Event, error) {
+	var learning []*run
 	var pupils []pupil
 	for _, r := range t.runs {
 		if t.learns(r) {
-			pupils = append(pupils, t.pupils(r)...)
+			learning, pupils = append(learning, r), append(pupils, t.pupils(r)...)
 		}
 	}
 	outcomes := make([]outcome, len(t.runs))
@@ -38,21 +39,14 @@ func (t *Trainer) learn(ctx context.Context) ([]Event, error) {
 		}
 	}
 	t.examples += len(pupils)
-	return t.step(outcomes), nil
+	return t.step(learning, outcomes), nil
 }
 
-// step has the runs that learn take their steps beside each other: a GPU has nothing to do
-// meanwhile.
-func (t *Trainer) step(outcomes []outcome) (events []Event) {
-	var learning []*run
-	for _, r := range t.runs {
-		if t.learns(r) {
-			learning = append(learning, r)
-		}
-	}
-	events = make([]Event, len(learning))
+// step has runs take their steps beside each other: a GPU has nothing to do meanwhile.
+func (t *Trainer) step(runs []*run, outcomes []outcome) []Event {
+	events := make([]Event, len(runs))
 	var steps sync.WaitGroup
-	for i, r := range learning {
+	for i, r := range runs {
 		steps.Go(func() { events[i] = t.take(r, &outcomes[r.number]) })
 	}
 	steps.Wait()
